@@ -1,0 +1,141 @@
+"""All settings of the jobs, and the named presets beside them.
+
+The one thing a reader would get wrong: this file imports neither torch nor anything of ours, so that
+`trajectorycrafter --help` is instant. The docstring under a field is its help text.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Mode = Literal["gradual", "direct", "bullet", "zoom"]
+Sampler = Literal["DDIM_Origin", "DDIM_Cog", "Euler", "Euler A", "DPM++", "PNDM", "CogDPM"]
+
+MODELS = {
+    "fill": "classical completion from the other frames of the clip; no weights, any machine",
+    "embedded": "the small model inside this package",
+    "5b": "the released TrajectoryCrafter weights (academic use only; wants a GPU)",
+}
+NEGATIVE_PROMPT = (
+    "The video is not of a high quality, it has a low resolution. Watermark present in each frame. "
+    "The background is solid. Strange body and strange trajectory. Distortion."
+)
+"""The released negative prompt."""
+PROMPT_SUFFIX = (
+    ". The video is of high quality, and the view is very clear. High quality, masterpiece, "
+    "best quality, highres, ultra-detailed, fantastic."
+)
+"""Joined to every caption by the released system."""
+
+
+@dataclass(frozen=True)
+class ClipSettings:
+    """Which frames of the clip, and at which size."""
+
+    start: int = 0
+    """First frame of the clip."""
+    stride: int = 1
+    """Take every n-th frame; the frame rate follows."""
+    frames: int = 49
+    """At most this many frames (0: all); a shorter clip gives fewer."""
+    size: tuple[int, int] | None = None
+    """Height and width of the result; default: the clip's own shape with about 384x672 pixels."""
+    fit: Literal["crop", "pad", "stretch"] = "crop"
+    """How a clip of another shape meets --size."""
+
+
+@dataclass(frozen=True)
+class CameraSettings:
+    """Where the new camera goes: a preset, five numbers, or a file."""
+
+    camera: str | None = None
+    """A named preset: orbit-right, dolly-in, spiral, bullet, ... (`doctor` lists them)."""
+    amount: float | None = None
+    """How far the preset goes, in its own unit: degrees, share of the radius, or focal factor."""
+    target: tuple[float, float, float, float, float] | None = None
+    """The released five numbers: elevation and azimuth in degrees, dolly, right, up."""
+    trajectory: Path | None = None
+    """A trajectory file of any known format."""
+    mode: Mode | None = None
+    """When time passes: along the move, after it (direct), not at all (bullet), or with a zoom."""
+    moment: int | None = None
+    """The source frame that a bullet move holds; default: the last."""
+    ease: bool = False
+    """Start and stop softly instead of at full speed."""
+    radius: float | None = None
+    """Distance to the pivot in scene units; default: the depth in the middle of the first frame."""
+    source: str = "static"
+    """Where the source camera was: static, colmap, or file:PATH."""
+
+
+@dataclass(frozen=True)
+class DepthSettings:
+    """How far things are."""
+
+    depth: str = "embedded"
+    """embedded, depthcrafter, huggingface:ID, file:PATH, or module:attribute."""
+    fov: float | None = None
+    """Horizontal field of view in degrees; default: the estimator's own, else 55."""
+
+
+@dataclass(frozen=True)
+class GeneratorSettings:
+    """What completes the render."""
+
+    model: str = "fill"
+    """fill, embedded, 5b, or a folder or hub id."""
+    prompt: str | None = None
+    """What the video shows; default: the captioner's words."""
+    captioner: str = "blip2"
+    """Who writes the prompt if none is given: blip2, or fixed:WORDS. Only read by a text-driven model."""
+    negative_prompt: str = NEGATIVE_PROMPT
+    """What the video shall not be."""
+    steps: int = 50
+    """Denoising steps."""
+    guidance: float = 6.0
+    """Weight of the text; 1 or less switches the second pass off."""
+    sampler: Sampler = "DDIM_Origin"
+    """Noise schedule and solver."""
+    reference: int = 10
+    """Source frames that the model looks at beside the render."""
+    rotary: Literal["current", "legacy"] = "current"
+    """Positions as diffusers >= 0.32 makes them, or as older versions did."""
+    seed: int = 43
+    """Same seed, same result."""
+
+
+@dataclass(frozen=True)
+class MachineSettings:
+    """Where it runs."""
+
+    device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
+    """auto takes the first of cuda, mps, cpu that is there."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """auto: bfloat16 on CUDA, float32 elsewhere."""
+    weights: Path | None = None
+    """A folder with downloaded weights; default: the Hugging Face cache."""
+    offload: Literal["model", "group", "none"] = "model"
+    """Which parts wait in main memory on a GPU: all but the running one, all but a few layers, none."""
+    tiling: bool = False
+    """Encode and decode video in tiles: less memory, a little slower."""
+
+
+@dataclass(frozen=True)
+class RedirectSettings:
+    """Everything that one re-shot video depends on; written to run.json."""
+
+    clip: ClipSettings = field(default_factory=ClipSettings)
+    camera: CameraSettings = field(default_factory=CameraSettings)
+    depth: DepthSettings = field(default_factory=DepthSettings)
+    generator: GeneratorSettings = field(default_factory=GeneratorSettings)
+    machine: MachineSettings = field(default_factory=MachineSettings)
+    parity: bool = False
+    """Do as the released system does: 576x1024 stretched, its camera, its splatting and cleaning."""
+
+
+PIXELS = 384 * 672
+"""Pixels of a frame the released weights were trained for; the default size keeps to it."""
+WINDOW = 49
+"""Frames the released weights make at once; a longer clip is made in overlapping windows."""
+OVERLAP = 9
+"""Frames that a window takes over from the one before it."""

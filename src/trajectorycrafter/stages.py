@@ -1,0 +1,60 @@
+"""The named stages of one run: timed, measured, and kept on disk so that a killed run resumes.
+
+The one thing a reader would get wrong: a stage's file appears only when the stage is whole (written
+under another name and renamed), so whatever is found there can be trusted.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from .machine import Cost, measured
+
+Value = TypeVar("Value")
+
+
+class Stages:
+    """Runs stages once each; with a folder, their results outlive the process."""
+
+    def __init__(self, folder: Path | None = None, announce: Callable[[str], None] | None = None):
+        """
+        Args:
+            folder: where results are kept; None keeps nothing.
+            announce: told one line as each stage begins.
+        """
+        self.folder = folder
+        self.costs: dict[str, Cost] = {}
+        self._announce = announce or (lambda line: None)
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def run(
+        self,
+        name: str,
+        compute: Callable[[], Value],
+        *,
+        file: str | None = None,
+        save: Callable[[Value, Path], object] | None = None,
+        load: Callable[[Path], Value] | None = None,
+    ) -> Value:
+        """The stage's value: read from its file if an earlier run got that far, else computed.
+
+        Args:
+            file: name of the result in the folder; None for stages that are quicker than reading.
+            save: writes the value to a path.
+            load: reads it back.
+        """
+        path = self.folder / file if self.folder is not None and file is not None else None
+        if path is not None and load is not None and path.exists():
+            self._announce(f"{name}: taken from the earlier run")
+            return load(path)
+        self._announce(name)
+        with measured() as cost:
+            value = compute()
+        self.costs[name] = cost
+        if path is not None and save is not None:
+            partial = path.with_name(f".partial.{path.name}")
+            save(value, partial)
+            os.replace(partial, path)
+        return value
