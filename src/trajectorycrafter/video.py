@@ -6,7 +6,7 @@ ranges and layouts exist only where files are decoded or encoded (`video_files.p
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float
@@ -28,7 +28,7 @@ class Video:
     def __len__(self) -> int:
         return self.frames.shape[0]
 
-    def __getitem__(self, index: slice | Tensor | list[int]) -> Self:
+    def __getitem__(self, index: slice | Tensor | list[int]) -> "Video":
         """The chosen frames, as a clip of the same rate."""
         return replace(self, frames=self.frames[index])
 
@@ -68,7 +68,7 @@ class Depth:
     def __len__(self) -> int:
         return self.z.shape[0]
 
-    def __getitem__(self, index: slice | Tensor | list[int]) -> Self:
+    def __getitem__(self, index: slice | Tensor | list[int]) -> "Depth":
         return replace(
             self,
             z=self.z[index],
