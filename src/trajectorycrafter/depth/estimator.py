@@ -1,0 +1,252 @@
+"""How far things are: the one shape of every depth estimator, and loading one by its name.
+
+The one thing a reader would get wrong: depth without intrinsics is half an answer, since the same
+map means another scene under another field of view. So whatever is loaded here comes out with `K`:
+from the field of view asked for, else the estimator's own, else `DEFAULT_FOV_DEG`.
+"""
+
+import difflib
+import importlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+
+from ..geometry.cameras import (
+    check_cameras,
+    focal_from_fov,
+    intrinsics,
+    static_cameras,
+)
+from ..video import Depth, Video
+
+DEFAULT_FOV_DEG = 55.0
+"""Horizontal field of view of an unknown camera: between a phone's main lens held upright (about
+45) and held level (about 65), and the middle of what video shows."""
+NAMES = {
+    "embedded": "the small model inside this package",
+    "depthcrafter": "the released system's video diffusion model (academic use only; wants a GPU)",
+    "huggingface:ID": "any transformers depth-estimation checkpoint, hub id or folder",
+    "file:PATH": "depth computed elsewhere: npz, npy, exr, 16-bit png",
+    "module:attribute": "an object of your own that takes a Video and returns a Depth",
+}
+"""What `load_depth_estimator` understands."""
+
+
+@runtime_checkable
+class DepthEstimator(Protocol):
+    """Anything that takes a clip and returns its depth, at the clip's size, one map per frame."""
+
+    def __call__(self, video: Video) -> Depth: ...
+
+
+def load_depth_estimator(
+    name: str,
+    *,
+    weights: Path | None = None,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    fov_deg: float | None = None,
+    parity: bool = False,
+    seed: int = 42,
+) -> DepthEstimator:
+    """The estimator of that name; its results are checked and carry intrinsics.
+
+    Args:
+        name: one of `NAMES`.
+        weights: folder with downloaded weights; None for the hub's cache.
+        dtype: of the large estimator, `depthcrafter`; the others compute in float32.
+        fov_deg: horizontal field of view, wins over the estimator's own.
+        parity: depth and intrinsics as in the released system.
+        seed: of the estimators that draw random numbers.
+
+    Raises:
+        ValueError: an unknown name, or a field of view that is none.
+        FileNotFoundError: weights or a file that is not there.
+    """
+    if fov_deg is not None:
+        focal_from_fov(fov_deg, 1)
+    estimator = _load(
+        name,
+        weights=weights,
+        device=torch.device(device),
+        dtype=dtype,
+        fov_deg=fov_deg,
+        parity=parity,
+        seed=seed,
+    )
+    return completed(estimator, fov_deg=fov_deg, parity=parity)
+
+
+def completed(
+    estimator: DepthEstimator, *, fov_deg: float | None = None, parity: bool = False
+) -> DepthEstimator:
+    """The same estimator with its results checked and given intrinsics; for objects of your own."""
+
+    def estimate(video: Video) -> Depth:
+        depth = check_depth(estimator(video), video)
+        return with_intrinsics(depth, fov_deg=fov_deg, parity=parity)
+
+    return estimate
+
+
+def with_intrinsics(depth: Depth, *, fov_deg: float | None = None, parity: bool = False) -> Depth:
+    """The same depth with `K`: from the field of view, else its own, else the default.
+
+    In parity mode the released focal length, 500 pixels at 576x1024, takes the place of the last
+    two.
+
+    Raises:
+        ValueError: unless 0 < fov_deg < 180.
+    """
+    frames, _, height, width = depth.z.shape
+    if fov_deg is None and parity:
+        return replace(depth, K=_released_intrinsics(frames, height, width).to(depth.z))
+    if fov_deg is None and depth.K is not None:
+        return depth
+    focal = focal_from_fov(DEFAULT_FOV_DEG if fov_deg is None else fov_deg, width)
+    return replace(depth, K=intrinsics(focal, height, width, frames).to(depth.z))
+
+
+def check_depth(depth: Any, video: Video) -> Depth:
+    """The same depth, if it fits the clip and can be lifted into space.
+
+    Args:
+        depth: whatever an estimator returned.
+
+    Raises:
+        ValueError: another type, size or number of frames, numbers at valid pixels that are not
+            finite or not positive, a frame without any valid pixel, unusable intrinsics.
+    """
+    if not isinstance(depth, Depth):
+        raise ValueError(
+            f"A depth estimator returns a Depth; got {type(depth).__name__}. "
+            "Wrap the map: Depth.of(z, K) with z of shape (frames, 1, height, width)."
+        )
+    expected, came = (len(video), 1, video.height, video.width), tuple(depth.z.shape)
+    if came != expected:
+        raise ValueError(
+            f"Expected depth of shape {expected} (frames, 1, height, width) for this clip; got "
+            f"{came}. "
+            f"{_remedy(expected, came)}"
+        )
+    if tuple(depth.valid.shape) != came:
+        raise ValueError(
+            f"Depth.valid must have the shape of z, {came}; got {tuple(depth.valid.shape)}."
+        )
+    _check_values(depth)
+    if depth.K is not None:
+        if tuple(depth.K.shape) != (len(video), 3, 3):
+            raise ValueError(
+                f"Expected one K per frame, shape {(len(video), 3, 3)}; got {tuple(depth.K.shape)}."
+            )
+        check_cameras(static_cameras(depth.K, video.height, video.width), "depth")
+    return depth
+
+
+def _check_values(depth: Depth) -> None:
+    """Every frame has something to lift, and what is called valid is a distance."""
+    for name, wrong in (
+        ("not finite", ~torch.isfinite(depth.z)),
+        ("zero or negative", depth.z <= 0),
+    ):
+        count = (wrong & depth.valid).flatten(1).sum(dim=1)
+        if count.any():
+            frame = int(count.argmax())
+            raise ValueError(
+                f"Depth of frame {frame} is {name} at {int(count[frame])} pixels that are marked "
+                "valid; expected distances > 0 along the optical axis. Depth.of(z) marks such "
+                "pixels invalid."
+            )
+    empty = ~depth.valid.flatten(1).any(dim=1)
+    if empty.any():
+        raise ValueError(
+            f"Depth of frame {int(empty.nonzero()[0])} has no valid pixel (all are zero, negative, "
+            "NaN or infinite); choose other frames or another depth estimator."
+        )
+
+
+def _remedy(expected: tuple[int, ...], came: tuple[int, ...]) -> str:
+    if len(came) == 4 and came[0] != expected[0] and came[2:] == expected[2:]:
+        return "Give one map per chosen frame: check start, stride and number of frames."
+    return (
+        f"Compute it on the frames as they are used here, {expected[2]}x{expected[3]}, "
+        f"or read the clip at the depth's own size."
+    )
+
+
+def _released_intrinsics(frames: int, height: int, width: int) -> torch.Tensor:
+    """f = 500, centre (512, 288) at 576x1024 with pixel centres at integers; ours lie at +0.5."""
+    K = intrinsics(500.0, 576, 1024, frames)
+    K[:, :2, 2] += 0.5
+    return static_cameras(K, 576, 1024).resized(height, width).K
+
+
+def _load(
+    name: str,
+    *,
+    weights: Path | None,
+    device: torch.device,
+    dtype: torch.dtype,
+    fov_deg: float | None,
+    parity: bool,
+    seed: int,
+) -> DepthEstimator:
+    kind, _, rest = name.partition(":")
+    if name == "embedded":
+        from .embedded import EmbeddedDepth
+
+        return EmbeddedDepth.load(device=device)
+    if name == "depthcrafter":
+        from .depthcrafter import DepthCrafter
+
+        # Published as float16 numbers and run so; bfloat16 would drop three of their ten digits.
+        half = torch.float16 if dtype == torch.bfloat16 else dtype
+        return DepthCrafter.from_pretrained(
+            weights, device=device, dtype=half, parity=parity, seed=seed
+        )
+    if kind == "huggingface" and rest:
+        from .huggingface import HuggingFaceDepth
+
+        return HuggingFaceDepth.from_pretrained(rest, weights, device=device, fov_deg=fov_deg)
+    if kind == "file" and rest:
+        from .from_file import DepthFile
+
+        return DepthFile(Path(rest))
+    if kind and rest and kind not in ("embedded", "depthcrafter"):
+        return _own(name, kind, rest)
+    raise ValueError(_unknown(name))
+
+
+def _own(name: str, module: str, attribute: str) -> DepthEstimator:
+    """The user's own estimator; a class is made into an object without arguments."""
+    try:
+        found: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        # A missing module inside the user's own is theirs to see.
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise ValueError(
+            f"{_unknown(name)} (No module {module!r} either; is its folder on PYTHONPATH?)"
+        ) from error
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise ValueError(
+                f"Module {module!r} has no {attribute!r}; expected a depth estimator there."
+            )
+        found = getattr(found, part)
+    estimator: Any = found() if isinstance(found, type) else found
+    if not isinstance(estimator, DepthEstimator):
+        raise ValueError(
+            f"{name} is a {type(estimator).__name__}; expected an object that takes a Video and "
+            "returns a Depth."
+        )
+    return estimator
+
+
+def _unknown(name: str) -> str:
+    kinds = {known.split(":")[0]: known for known in NAMES if known != "module:attribute"}
+    close = difflib.get_close_matches(name.partition(":")[0].lower(), kinds, n=1, cutoff=0.5)
+    hint = f" Did you mean {kinds[close[0]]}?" if close else ""
+    return f"Unknown depth estimator {name!r}.{hint} Known: {', '.join(NAMES)}."

@@ -1,0 +1,78 @@
+"""Where the source camera was while it filmed: one protocol, and loading by name.
+
+The one thing a reader would get wrong: the cameras must be in the units of the depth, else the
+point clouds of different frames do not meet. `colmap` sees to it; a file's author has to.
+"""
+
+import difflib
+import importlib
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from ..geometry.cameras import Cameras
+from ..video import Depth, Video
+
+NAMES = {
+    "static": "the camera stood still",
+    "colmap": "structure from motion over the clip (extra `poses`)",
+    "colmap:refine": "the same, and the focal length is fitted as well",
+    "file:PATH": "cameras from a depth npz or any trajectory file",
+    "module:attribute": "an object of your own that takes a Video and a Depth and returns Cameras",
+}
+"""What `load_source_cameras` understands."""
+
+
+@runtime_checkable
+class SourceCameras(Protocol):
+    """Anything that says where the camera was, one camera per frame, in the depth's units."""
+
+    def __call__(self, video: Video, depth: Depth) -> Cameras: ...
+
+
+def load_source_cameras(name: str = "static") -> SourceCameras:
+    """The source of cameras of that name, one of `NAMES`.
+
+    Raises:
+        ValueError: an unknown name, or a missing package.
+        FileNotFoundError: a file that is not there.
+    """
+    kind, _, rest = name.partition(":")
+    if name == "static":
+        from .static import static_source
+
+        return static_source
+    if name in ("colmap", "colmap:refine"):
+        from .colmap import Colmap
+
+        return Colmap(refine_focal=rest == "refine")
+    if kind == "file" and rest:
+        from .from_file import CameraFile
+
+        return CameraFile(Path(rest))
+    if kind and rest and kind not in ("static", "colmap"):
+        return _own(name, kind, rest)
+    raise ValueError(_unknown(name))
+
+
+def _own(name: str, module: str, attribute: str) -> SourceCameras:
+    """The user's own source of cameras; a class is made into an object without arguments."""
+    try:
+        found: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        # A missing module inside the user's own is theirs to see.
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise ValueError(
+            f"{_unknown(name)} (No module {module!r} either; is its folder on PYTHONPATH?)"
+        ) from error
+    if not hasattr(found, attribute):
+        raise ValueError(f"Module {module!r} has no {attribute!r}; expected source cameras there.")
+    found = getattr(found, attribute)
+    return found() if isinstance(found, type) else found
+
+
+def _unknown(name: str) -> str:
+    kinds = {known.split(":")[0]: known for known in NAMES if known != "module:attribute"}
+    close = difflib.get_close_matches(name.partition(":")[0].lower(), kinds, n=1, cutoff=0.5)
+    hint = f" Did you mean {kinds[close[0]]}?" if close else ""
+    return f"Unknown source of cameras {name!r}.{hint} Known: {', '.join(NAMES)}."
