@@ -1,0 +1,381 @@
+"""The job: a clip and a camera path in, a folder with the re-shot video and all that led to it out.
+
+The one thing a reader would get wrong: `run.json` is written first (status "running") and last
+(status "done"); with `resume`, stages that the first run finished are read from `out/.stages`.
+"""
+
+import json
+import os
+import platform
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import pictures
+from .config import PIXELS, WINDOW, CameraSettings, RedirectSettings
+from .depth.from_file import write_depth
+from .generation import check_model, windows
+from .geometry.modes import with_mode
+from .geometry.presets import preset
+from .geometry.scene_scale import check_ranges
+from .geometry.trajectories import Trajectory
+from .geometry.trajectory_files import read_trajectory, write_trajectory
+from .machine import measured_gflops
+from .pipeline import TrajectoryCrafter
+from .plan import coverage_bar, duration, estimate
+from .rendering.render import coverage
+from .shot import Result, Shot
+from .stages import Stages
+from .video import Video
+from .video_files import FrameChoice, VideoInfo, demo_clip, probe
+
+OUTPUTS = (
+    "video.mp4",
+    "render.mp4",
+    "mask.mp4",
+    "depth.mp4",
+    "depth.npz",
+    "comparison.mp4",
+    "trajectory.json",
+    "path.png",
+    "run.json",
+)
+SMALLEST = 32
+"""Pixels a side; less cannot hold a scene."""
+
+Say = Callable[[str], None]
+
+
+def redirect(
+    clip: str | Path,
+    out: str | Path,
+    settings: RedirectSettings | None = None,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    render_only: bool = False,
+    say: Say = print,
+) -> Path:
+    """Re-shoot a clip and write everything into the folder `out`.
+
+    Args:
+        clip: a video, a folder of images, an image, or the word `demo` for the clip in the package.
+        out: made if need be; gets the files of `OUTPUTS`.
+        overwrite: replace the outputs of an earlier run.
+        resume: go on with an earlier run of the same clip and settings that was stopped.
+        render_only: stop before the generator; needs no weights.
+        say: told the plan and the stages, a line each.
+
+    Returns:
+        The new video (the render if `render_only`).
+
+    Raises:
+        FileNotFoundError: no such clip, trajectory or weights.
+        ValueError: input that cannot be used, or `out` is taken.
+        OSError: `out` cannot be written.
+    """
+    settings = settings or RedirectSettings()
+    source = demo_clip() if str(clip) == "demo" and not Path(clip).exists() else Path(clip)
+    out = Path(out)
+    info = probe(source)
+    choice = frame_choice(info, settings)
+    # A wrong path is told before long work.
+    make_trajectory(settings.camera, _expected_frames(info, choice), settings.parity)
+    crafter = TrajectoryCrafter(settings=settings)
+    if not render_only:
+        check_model(settings)
+    record = _new_record(source, settings, render_only)
+    _claim(out, record, overwrite=overwrite, resume=resume)
+    stages = Stages(out / ".stages", lambda name: say(f"  {name}"))
+    try:
+        written = _run(crafter, source, choice, out, record, stages, render_only, say)
+    except (ValueError, FileNotFoundError):
+        # Wrong input is put right and run anew: nothing of this run is worth keeping.
+        _remove_outputs(out)
+        raise
+    say(f"done in {duration(sum(cost.seconds for cost in stages.costs.values()))}: {out}")
+    return written
+
+
+def _run(
+    crafter: TrajectoryCrafter,
+    source: Path,
+    choice: FrameChoice,
+    out: Path,
+    record: dict[str, Any],
+    stages: Stages,
+    render_only: bool,
+    say: Say,
+) -> Path:
+    """The stages in their order; see `redirect`."""
+    settings = crafter.settings
+    video = stages.run("read", lambda: Video.read(source, choice))
+    trajectory = make_trajectory(settings.camera, len(video), settings.parity)
+    for warning in check_ranges(trajectory):
+        say(f"  note: {warning}")
+    say(_plan(video, trajectory, crafter, render_only))
+    shot = crafter.shoot(video, trajectory, stages)
+    holes = coverage(shot.view).tolist()
+    say(_coverage_line(holes))
+    _write_shot(shot, out, stages)
+    result = None
+    if not render_only:
+        result = crafter.complete(shot, stages)
+        stages.run("write", lambda: _write_result(result, out))
+    _finish(out, record, stages, shot, holes, result)
+    return out / ("render.mp4" if render_only else "video.mp4")
+
+
+def frame_choice(info: VideoInfo, settings: RedirectSettings) -> FrameChoice:
+    """Which frames to decode, and at which size.
+
+    Raises:
+        ValueError: a clip too small to show a scene, or a size that cannot be worked at.
+    """
+    chosen, parity = settings.clip, settings.parity
+    if min(info.height, info.width) < SMALLEST:
+        raise ValueError(
+            f"The clip is {info.width}x{info.height} pixels; at least {SMALLEST} a side are needed."
+        )
+    height, width = (576, 1024) if parity else chosen.size or default_size(info.height, info.width)
+    if min(height, width) < SMALLEST or height % 2 or width % 2:
+        raise ValueError(
+            f"Expected --size with two even numbers of at least {SMALLEST}, got {height} {width}; "
+            f"this clip's own shape would be {' '.join(map(str, default_size(info.height, info.width)))}."
+        )
+    return FrameChoice(
+        start=chosen.start,
+        stride=chosen.stride,
+        count=chosen.frames or None,
+        shorter_ok=True,
+        size=(height, width),
+        fit="stretch" if parity else chosen.fit,
+    )
+
+
+def _expected_frames(info: VideoInfo, choice: FrameChoice) -> int:
+    """How many frames the choice will give, as far as the file's own count can be trusted."""
+    there = max(1, len(range(choice.start, info.frames, choice.stride)))
+    return there if choice.count is None else min(there, choice.count)
+
+
+def default_size(height: int, width: int) -> tuple[int, int]:
+    """The clip's shape at about 384x672 pixels in all, sides in multiples of 16."""
+    scale = sqrt(PIXELS / (height * width))
+    return max(2, round(height * scale / 16)) * 16, max(2, round(width * scale / 16)) * 16
+
+
+def make_trajectory(camera: CameraSettings, frames: int, parity: bool = False) -> Trajectory:
+    """The path that the settings name, for a clip of `frames` frames.
+
+    A still picture (one frame) is shown for a whole window, since time stands still in it.
+
+    Raises:
+        ValueError: none or more than one way to name the path, an unknown preset, a wrong file.
+    """
+    named = [name for name in ("camera", "target", "trajectory") if getattr(camera, name) is not None]
+    if len(named) != 1:
+        raise ValueError(
+            "Expected one of --camera PRESET, --target FIVE NUMBERS, --trajectory FILE; got "
+            + (" and ".join(f"--{name}" for name in named) or "none")
+            + "."
+        )
+    count = frames if frames > 1 else WINDOW
+    if camera.target is not None:
+        path = Trajectory.from_target(*camera.target, frames=count, ease=camera.ease)
+    elif camera.trajectory is not None:
+        path = read_trajectory(
+            camera.trajectory, count, interpolation="smoothing" if parity else "spline"
+        )
+    else:
+        assert camera.camera is not None
+        path = preset(
+            camera.camera,
+            count,
+            camera.amount,
+            source_frames=frames,
+            moment=camera.moment,
+            ease=camera.ease,
+        )
+    if frames == 1:
+        return with_mode(path, "bullet", 1)
+    if camera.mode is None:
+        return path
+    return with_mode(path, camera.mode, frames, moment=camera.moment, couple_dolly=not parity)
+
+
+def _plan(video: Video, trajectory: Trajectory, crafter: TrajectoryCrafter, render_only: bool) -> str:
+    """What will be done and what it will take, before anything long begins."""
+    settings, frames = crafter.settings, len(trajectory)
+    diffusion = settings.generator.model != "fill" and not render_only
+    gflops = measured_gflops(crafter.device, crafter.dtype)
+    steps = estimate(
+        source_frames=len(video),
+        frames=frames,
+        height=video.height,
+        width=video.width,
+        depth=settings.depth.depth,
+        generator=None if render_only else "diffusion" if diffusion else "fill",
+        steps=settings.generator.steps,
+        guided=settings.generator.guidance > 1,
+        reference=settings.generator.reference,
+        windows=len(windows(frames)),
+        gflops=gflops,
+        bytes_per_number=crafter.dtype.itemsize,
+    )
+    lines = [
+        f"plan: {frames} frames of {video.width}x{video.height} at {video.fps:g} per second, "
+        f"from {len(video)} source frames; {settings.generator.model} on {crafter.device} "
+        f"({str(crafter.dtype).removeprefix('torch.')}, {gflops:.0f} GFLOP/s)"
+    ]
+    lines += [f"  {s.stage}: about {duration(s.seconds)}, {s.gigabytes:.1f} GB" for s in steps]
+    return "\n".join(lines)
+
+
+def _coverage_line(holes: list[float]) -> str:
+    mean, worst = sum(holes) / len(holes), max(holes)
+    return (
+        f"  holes: {mean:.0%} of the pixels on average, {worst:.0%} in the worst frame "
+        f"(over time: |{coverage_bar(holes)}|)"
+    )
+
+
+def _new_record(source: Path, settings: RedirectSettings, render_only: bool) -> dict[str, Any]:
+    """What the run depends on, and where it runs."""
+    stat = source.stat()
+    packages = ("trajectorycrafter", "torch", "diffusers", "transformers", "av", "numba")
+    return {
+        "status": "running",
+        "input": {
+            "path": str(source),
+            "bytes": stat.st_size,
+            "modified": datetime.fromtimestamp(stat.st_mtime, UTC).isoformat(),
+        },
+        "settings": json.loads(json.dumps(asdict(settings), default=str)),
+        "render_only": render_only,
+        "seed": settings.generator.seed,
+        "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
+        "machine": {"system": platform.platform(), "threads": torch.get_num_threads()},
+        "began": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _claim(out: Path, record: dict[str, Any], *, overwrite: bool, resume: bool) -> None:
+    """Make the output folder ours, or say why not.
+
+    Raises:
+        ValueError: it holds another run, or nothing that could be resumed.
+        OSError: it cannot be written.
+    """
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file; expected a folder.")
+    run = out / "run.json"
+    earlier = json.loads(run.read_text()) if run.exists() else None
+    if resume:
+        _check_resumable(out, earlier, record)
+    elif out.exists() and any(out.iterdir()):
+        if not overwrite:
+            raise ValueError(
+                f"{out} is not empty. Use --overwrite to replace an earlier run's files, --resume "
+                "to go on with it, or another --out."
+            )
+        _remove_outputs(out)
+    out.mkdir(parents=True, exist_ok=True)
+    _write_json(record, run)
+
+
+def _check_resumable(out: Path, earlier: dict[str, Any] | None, record: dict[str, Any]) -> None:
+    if earlier is None:
+        raise ValueError(f"{out} holds no run to resume (no run.json); start without --resume.")
+    for key in ("input", "settings", "render_only"):
+        if earlier.get(key) != record[key]:
+            raise ValueError(
+                f"{out} holds a run with another {key}: {_difference(earlier.get(key), record[key])}. "
+                "Resume with the same, or start anew with --overwrite."
+            )
+
+
+def _difference(before: Any, now: Any, path: str = "") -> str:
+    """The first place where two settings trees differ."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in now:
+            if before.get(key) != now[key]:
+                return _difference(before.get(key), now[key], f"{path}.{key}".lstrip("."))
+    return f"{path} was {before!r} and is {now!r}".strip()
+
+
+def _remove_outputs(out: Path) -> None:
+    """Delete our files, and the folder if nothing else is in it."""
+    for name in OUTPUTS:
+        (out / name).unlink(missing_ok=True)
+    shutil.rmtree(out / ".stages", ignore_errors=True)
+    if out.is_dir() and not any(out.iterdir()):
+        out.rmdir()
+
+
+def _write_json(value: dict[str, Any], path: Path) -> None:
+    partial = path.with_name(f".partial.{path.name}")
+    partial.write_text(json.dumps(value, indent=2) + "\n")
+    os.replace(partial, path)
+
+
+def _write_shot(shot: Shot, out: Path, stages: Stages) -> None:
+    """What is known before the generator: everything a user wants to see while it works."""
+
+    def write() -> None:
+        fps = shot.video.fps
+        Video(shot.view.frames, fps).write(out / "render.mp4", overwrite=True)
+        mask = shot.view.visible.float().expand(-1, 3, -1, -1)
+        Video(mask, fps).write(out / "mask.mp4", overwrite=True)
+        Video(pictures.colorize_depth(shot.depth), fps).write(out / "depth.mp4", overwrite=True)
+        write_depth(shot.depth, out / "depth.npz", shot.source)
+        write_trajectory(shot.trajectory, out / "trajectory.json")
+        pictures.plot_trajectory(shot.cameras, shot.source, out / "path.png", _some_points(shot))
+
+    stages.run("write the render", write)
+
+
+def _some_points(shot: Shot, count: int = 4000) -> torch.Tensor:
+    """A thin choice of the first moment's points, for the picture of the path."""
+    points = shot.cloud.points[0][shot.cloud.valid[0]]
+    return points[:: max(1, len(points) // count)]
+
+
+def _write_result(result: Result, out: Path) -> None:
+    shot = result.shot
+    result.video.write(out / "video.mp4", overwrite=True)
+    shown = shot.video[shot.source_frame]
+    panels = [shown.frames, shot.view.frames, result.video.frames]
+    comparison = pictures.side_by_side(panels, ["source", "render", "result"])
+    Video(comparison, result.video.fps).write(out / "comparison.mp4", overwrite=True)
+
+
+def _finish(
+    out: Path,
+    record: dict[str, Any],
+    stages: Stages,
+    shot: Shot,
+    holes: list[float],
+    result: Result | None,
+) -> None:
+    """Complete run.json and drop what only a resumed run would have needed."""
+    record |= {
+        "status": "done",
+        "frames": len(shot.view),
+        "height": shot.view.frames.shape[2],
+        "width": shot.view.frames.shape[3],
+        "fps": shot.video.fps,
+        "prompt": None if result is None else result.caption,
+        "holes": [round(share, 5) for share in holes],
+        "stages": {name: asdict(cost) for name, cost in stages.costs.items()},
+        "outputs": [name for name in OUTPUTS if (out / name).exists()],
+    }
+    _write_json(record, out / "run.json")
+    shutil.rmtree(out / ".stages", ignore_errors=True)
