@@ -1,9 +1,9 @@
 """Re-shoot a monocular video along a new camera path.
 
-    from trajectorycrafter import Trajectory, TrajectoryCrafter, Video
+    from trajectorycrafter import TrajectoryCrafter, Video, preset
 
     video = Video.read("clip.mp4")
-    result = TrajectoryCrafter()(video, Trajectory.preset("orbit-right", len(video)))
+    result = TrajectoryCrafter()(video, preset("orbit-right", len(video)))
     result.video.write("reshot.mp4")
 
 Names are imported on first use, so that importing the package costs nothing.
@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from .config import RedirectSettings
     from .depth.estimator import load_depth_estimator
     from .geometry.cameras import Cameras
-    from .geometry.trajectories import Keyframe, Trajectory
+    from .geometry.keyframes import Keyframe
+    from .geometry.presets import preset
+    from .geometry.trajectories import Trajectory
     from .geometry.trajectory_files import read_trajectory, write_trajectory
     from .model.sampling import TrajectoryCrafterPipeline
     from .model.transformer import DualStreamTransformer
     from .pipeline import TrajectoryCrafter
-    from .redirect import redirect
+    from .reshoot import redirect
     from .rendering.filling import fill
     from .rendering.point_cloud import DynamicPointCloud, lift
     from .rendering.render import Render, double_reproject, render
@@ -34,7 +36,7 @@ _HOME = {
     "Depth": "video",
     "DualStreamTransformer": "model.transformer",
     "DynamicPointCloud": "rendering.point_cloud",
-    "Keyframe": "geometry.trajectories",
+    "Keyframe": "geometry.keyframes",
     "RedirectSettings": "config",
     "Render": "rendering.render",
     "Result": "shot",
@@ -48,8 +50,9 @@ _HOME = {
     "lift": "rendering.point_cloud",
     "load_depth_estimator": "depth.estimator",
     "load_source_cameras": "source_cameras",
+    "preset": "geometry.presets",
     "read_trajectory": "geometry.trajectory_files",
-    "redirect": "redirect",
+    "redirect": "reshoot",
     "render": "rendering.render",
     "write_trajectory": "geometry.trajectory_files",
 }

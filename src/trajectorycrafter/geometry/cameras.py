@@ -1,0 +1,165 @@
+"""Pinhole cameras over time.
+
+The one thing a reader would get wrong: pixel centres lie at +0.5, so the centre of an image of
+width W is x = W/2 in `K`, and pixel (row 0, column 0) is the point (0.5, 0.5). The released system
+puts centres at integers; add 0.5 to its principal point to get ours.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from .transforms import rigid_inverse, transform_points
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """One pinhole camera per frame, OpenCV axes (x right, y down, z forward)."""
+
+    world_to_camera: Float[Tensor, "T 4 4"]
+    """Rigid; the world is the first source camera unless said otherwise."""
+    K: Float[Tensor, "T 3 3"]
+    """Intrinsics in pixels, pixel centres at +0.5."""
+    height: int
+    width: int
+
+    def __len__(self) -> int:
+        return self.world_to_camera.shape[0]
+
+    def __getitem__(self, index: slice | Int[Tensor, " n"] | list[int]) -> "Cameras":
+        return replace(self, world_to_camera=self.world_to_camera[index], K=self.K[index])
+
+    @property
+    def camera_to_world(self) -> Float[Tensor, "T 4 4"]:
+        return rigid_inverse(self.world_to_camera)
+
+    @property
+    def centers(self) -> Float[Tensor, "T 3"]:
+        """Camera positions in the world."""
+        return self.camera_to_world[:, :3, 3]
+
+    def project(
+        self, points: Float[Tensor, "T N 3"]
+    ) -> tuple[Float[Tensor, "T N 2"], Float[Tensor, "T N"]]:
+        """World points to pixel coordinates and depth along the optical axis.
+
+        Points at or behind the camera (depth <= 0) get coordinates that mean nothing; the caller
+        looks at the depth.
+        """
+        in_camera = transform_points(self.world_to_camera, points)
+        z = in_camera[..., 2]
+        homogeneous = in_camera @ self.K.transpose(-1, -2)
+        return homogeneous[..., :2] / homogeneous[..., 2:], z
+
+    def rays(self) -> Float[Tensor, "T H W 3"]:
+        """Camera-space directions through the pixel centres, scaled to depth 1."""
+        device, dtype = self.K.device, self.K.dtype
+        x = torch.arange(self.width, device=device, dtype=dtype) + 0.5
+        y = torch.arange(self.height, device=device, dtype=dtype) + 0.5
+        x, y = torch.meshgrid(x, y, indexing="xy")
+        pixels = torch.stack([x, y, torch.ones_like(x)], dim=-1)
+        return torch.einsum("tij,hwj->thwi", torch.linalg.inv(self.K), pixels)
+
+    def unproject(self, z: Float[Tensor, "T 1 H W"]) -> Float[Tensor, "T N 3"]:
+        """Depth maps to world points, row by row (paper Eq. 2)."""
+        in_camera = (self.rays() * z[:, 0, :, :, None]).flatten(1, 2)
+        return transform_points(self.camera_to_world, in_camera)
+
+    def resized(self, height: int, width: int) -> "Cameras":
+        """The same views at another resolution; the field of view stays."""
+        scale = self.K.new_tensor([width / self.width, height / self.height, 1.0])
+        return replace(self, K=self.K * scale[:, None], height=height, width=width)
+
+    def cropped(self, top: float, left: float, height: int, width: int) -> "Cameras":
+        """A window of the image; negative offsets pad."""
+        K = self.K.clone()
+        K[:, 0, 2] -= left
+        K[:, 1, 2] -= top
+        return replace(self, K=K, height=height, width=width)
+
+    def zoomed(self, factor: Float[Tensor, " T"]) -> "Cameras":
+        """Focal lengths times `factor`, principal point kept."""
+        K = self.K.clone()
+        K[:, 0, 0] *= factor
+        K[:, 1, 1] *= factor
+        return replace(self, K=K)
+
+    @property
+    def horizontal_fov_deg(self) -> Float[Tensor, " T"]:
+        return torch.rad2deg(2 * torch.atan(self.width / 2 / self.K[:, 0, 0]))
+
+    def to(self, device: torch.device | str) -> "Cameras":
+        return replace(self, world_to_camera=self.world_to_camera.to(device), K=self.K.to(device))
+
+
+def intrinsics(
+    focal: float | Float[Tensor, " T"], height: int, width: int, frames: int = 1
+) -> Float[Tensor, "T 3 3"]:
+    """K with square pixels and a centred principal point, one per frame.
+
+    Args:
+        focal: pixels; one number or one per frame.
+    """
+    focal = torch.as_tensor(focal, dtype=torch.float32).expand(frames)
+    K = torch.zeros(frames, 3, 3)
+    K[:, 0, 0] = K[:, 1, 1] = focal
+    K[:, 0, 2], K[:, 1, 2], K[:, 2, 2] = width / 2, height / 2, 1
+    return K
+
+
+def focal_from_fov(fov_deg: float, size: int) -> float:
+    """Focal length in pixels of an image side of `size` pixels seen under `fov_deg`.
+
+    Raises:
+        ValueError: unless 0 < fov_deg < 180.
+    """
+    if not 0 < fov_deg < 180:
+        raise ValueError(f"A field of view lies between 0 and 180 degrees; got {fov_deg:g}.")
+    return size / 2 / math.tan(math.radians(fov_deg / 2))
+
+
+def static_cameras(K: Float[Tensor, "T 3 3"], height: int, width: int) -> Cameras:
+    """Cameras that stand still at the world's origin."""
+    world_to_camera = torch.eye(4, dtype=K.dtype, device=K.device).repeat(K.shape[0], 1, 1)
+    return Cameras(world_to_camera, K, height, width)
+
+
+def check_cameras(cameras: Cameras, name: str = "cameras") -> Cameras:
+    """The same cameras, if they can be used.
+
+    Raises:
+        ValueError: numbers that are not finite, a singular K or one with a focal length that is not
+            positive, a world_to_camera that is not rigid, a size that is not positive. The message
+            names the first such frame.
+    """
+    if cameras.height < 1 or cameras.width < 1:
+        raise ValueError(f"{name}: expected a size > 0; got {cameras.height}x{cameras.width}.")
+    matrix, K = cameras.world_to_camera, cameras.K
+    for label, value in (("world_to_camera", matrix), ("K", K)):
+        frame = _first(~torch.isfinite(value).flatten(1).all(dim=1))
+        if frame is not None:
+            raise ValueError(f"{name}: {label} of frame {frame} has a number that is not finite.")
+    frame = _first((K[:, 0, 0] <= 0) | (K[:, 1, 1] <= 0) | (torch.linalg.det(K).abs() < 1e-9))
+    if frame is not None:
+        raise ValueError(
+            f"{name}: K of frame {frame} is singular or has a focal length that is not positive "
+            f"(got fx={K[frame, 0, 0]:g}, fy={K[frame, 1, 1]:g}); give focal lengths in pixels."
+        )
+    rotation = matrix[:, :3, :3]
+    identity = torch.eye(3, dtype=rotation.dtype, device=rotation.device)
+    error = (rotation @ rotation.transpose(-1, -2) - identity).abs().flatten(1).amax(dim=1)
+    frame = _first((error > 1e-3) | (torch.linalg.det(rotation) < 0))
+    if frame is not None:
+        raise ValueError(
+            f"{name}: world_to_camera of frame {frame} is not a rotation and a shift (determinant "
+            f"{torch.linalg.det(rotation[frame]):.3g}, off orthonormal by {error[frame]:.3g}); "
+            "check scale and handedness."
+        )
+    return cameras
+
+
+def _first(bad: Bool[Tensor, " T"]) -> int | None:
+    return int(bad.nonzero()[0]) if bad.any() else None

@@ -1,0 +1,234 @@
+"""Our own JSON: keyframes, cameras or both, with everything that a trajectory holds.
+
+The one thing a reader would get wrong: `frames` in the file is the count its keys and anchor were
+made for; read with another count, their moments scale and cameras are resampled.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+
+from ..cameras import Cameras
+from ..interpolation import Interpolation, resample_cameras
+from ..keyframes import Keyframe
+from ..trajectories import Lens, PanUnit, RelativeTo, Scale, Trajectory
+from .atomic import write_json
+from .checks import check_keys, finite_numbers, read_json, wrong
+from .recorded import moves
+
+JSON_FORMAT = "trajectorycrafter-trajectory"
+JSON_VERSION = 1
+_DEFAULT = Keyframe()
+_JSON_KEYS = {
+    "format": str,
+    "version": int,
+    "frames": int,
+    "interpolation": str,
+    "ease": bool,
+    "pan_unit": str,
+    "relative_to": str,
+    "anchor": int,
+    "reference_frames": list,
+    "keyframes": list,
+    "cameras": dict,
+}
+
+
+def read(path: Path, frames: int | None) -> Trajectory:
+    """A trajectory from our JSON; `frames` None = as many as the file says.
+
+    Raises:
+        ValueError: names the JSON path, what was expected and what came.
+    """
+    document = read_json(path)
+    check_keys(document, _JSON_KEYS, f"{path}: $")
+    if document.get("format") != JSON_FORMAT:
+        raise wrong(f"{path}: $.format", repr(JSON_FORMAT), repr(document.get("format")))
+    if document.get("version") != JSON_VERSION:
+        raise wrong(
+            f"{path}: $.version",
+            f"{JSON_VERSION}, what this release reads",
+            repr(document.get("version")),
+        )
+    cameras, placing = _read_cameras(document.get("cameras"), path)
+    own = document.get("frames", None if cameras is None else len(cameras))
+    if own is None or own < 1:
+        raise wrong(f"{path}: $.frames", "the number of output frames, at least 1", repr(own))
+    frames = int(own) if frames is None else frames
+    keyframes = _read_keyframes(document, own, path) or [Keyframe()]
+    references = document.get("reference_frames")
+    if references is not None:
+        references = finite_numbers(references, (-1,), f"{path}: $.reference_frames")
+        references = torch.from_numpy(references.astype(np.int64))
+    options = {
+        k: document[k]
+        for k in ("interpolation", "pan_unit", "relative_to", "ease")
+        if k in document
+    }
+    for name, kind in (
+        ("interpolation", Interpolation),
+        ("pan_unit", PanUnit),
+        ("relative_to", RelativeTo),
+    ):
+        _check_choice(options, name, kind, f"{path}: $")
+    if cameras is not None:
+        options.setdefault("relative_to", "first_frame")
+    try:
+        trajectory = Trajectory.from_keyframes(keyframes, frames, **options)
+        anchor = document.get("anchor")
+        return replace(
+            trajectory,
+            absolute=None if cameras is None else resample_cameras(cameras, frames),
+            reference_frames=references,
+            anchor=None if anchor is None else round(anchor * (frames - 1) / max(own - 1, 1)),
+            **placing,
+        )
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _read_keyframes(document: dict[str, Any], own: int, path: Path) -> list[Keyframe]:
+    """Keyframes with their moments as times, so that they serve any number of output frames."""
+    keyframes = []
+    names = {f.name: (int if f.name.endswith("frame") else float) for f in fields(Keyframe)}
+    for i, entry in enumerate(document.get("keyframes") or []):
+        where = f"{path}: $.keyframes[{i}]"
+        check_keys(entry, names, where)
+        for name, value in entry.items():
+            if value is not None:
+                finite_numbers(value, (), f"{where}.{name}")
+        key = Keyframe(**entry)
+        if key.frame is not None and key.time is None:
+            if not 0 <= key.frame < own:
+                raise wrong(f"{where}.frame", f"0..{own - 1} ($.frames is {own})", str(key.frame))
+            key = replace(key, frame=None, time=key.frame / max(own - 1, 1))
+        keyframes.append(key)
+    return keyframes
+
+
+def _read_cameras(entry: Any, path: Path) -> tuple[Cameras | None, dict[str, Any]]:
+    if entry is None:
+        return None, {}
+    where = f"{path}: $.cameras"
+    kinds = {
+        "height": int,
+        "width": int,
+        "scale": str,
+        "lens": str,
+        "world_to_camera": list,
+        "K": list,
+    }
+    check_keys(entry, kinds, where)
+    for name in ("height", "width", "world_to_camera", "K"):
+        if name not in entry:
+            raise wrong(f"{where}.{name}", "a value", "nothing")
+    matrices = finite_numbers(entry["world_to_camera"], (-1, 4, 4), f"{where}.world_to_camera")
+    K = finite_numbers(entry["K"], (len(matrices), 3, 3), f"{where}.K")
+    cameras = Cameras(
+        torch.from_numpy(matrices).float(),
+        torch.from_numpy(K).float(),
+        entry["height"],
+        entry["width"],
+    )
+    placing = {"scale": entry.get("scale", "scene"), "lens": entry.get("lens", "absolute")}
+    _check_choice(placing, "scale", Scale, where)
+    _check_choice(placing, "lens", Lens, where)
+    return cameras, placing
+
+
+def _check_choice(entry: dict[str, Any], name: str, kind: Any, where: str) -> None:
+    if name in entry and entry[name] not in get_args(kind):
+        raise wrong(f"{where}.{name}", f"one of {', '.join(get_args(kind))}", repr(entry[name]))
+
+
+def write(path: Path, value: Trajectory | Cameras) -> Path:
+    """Write a trajectory, or cameras in their own world, as our JSON."""
+    return write_json(path, _document(value))
+
+
+def write_keyframes(
+    keyframes: Sequence[Keyframe],
+    path: str | Path,
+    frames: int,
+    *,
+    interpolation: Interpolation = "spline",
+    pan_unit: PanUnit = "radius",
+    relative_to: RelativeTo = "shown_frame",
+    ease: bool = False,
+) -> Path:
+    """Write keyframes as our JSON; `read_trajectory` runs `Trajectory.from_keyframes` on them.
+
+    Raises:
+        ValueError: keyframes that `Trajectory.from_keyframes` refuses.
+    """
+    options: dict[str, Any] = {
+        "interpolation": interpolation,
+        "pan_unit": pan_unit,
+        "relative_to": relative_to,
+        "ease": ease,
+    }
+    Trajectory.from_keyframes(keyframes, frames, **options)
+    document = {"format": JSON_FORMAT, "version": JSON_VERSION, "frames": frames, **options}
+    document["keyframes"] = [_keyframe_entry(key) for key in keyframes]
+    return write_json(Path(path), document)
+
+
+def _document(value: Trajectory | Cameras) -> dict[str, Any]:
+    trajectory = value
+    if isinstance(trajectory, Cameras):
+        trajectory = Trajectory.from_cameras(trajectory, relative_to="world")
+    document: dict[str, Any] = {
+        "format": JSON_FORMAT,
+        "version": JSON_VERSION,
+        "frames": len(trajectory),
+        "interpolation": "linear",
+        "pan_unit": trajectory.pan_unit,
+        "relative_to": trajectory.relative_to,
+    }
+    if trajectory.anchor is not None:
+        document["anchor"] = trajectory.anchor
+    if trajectory.reference_frames is not None:
+        document["reference_frames"] = trajectory.reference_frames.tolist()
+    if moves(trajectory):
+        document["keyframes"] = _keyframe_entries(trajectory)
+    if trajectory.absolute is not None:
+        cameras = trajectory.absolute
+        document["cameras"] = {
+            "height": cameras.height,
+            "width": cameras.width,
+            "scale": trajectory.scale,
+            "lens": trajectory.lens,
+            "world_to_camera": cameras.world_to_camera.tolist(),
+            "K": cameras.K.tolist(),
+        }
+    return document
+
+
+def _keyframe_entries(trajectory: Trajectory) -> list[dict[str, Any]]:
+    """One key per frame: linear interpolation between neighbours gives back the very numbers."""
+    plays = torch.equal(trajectory.source_frame, torch.arange(len(trajectory)))
+    keys = []
+    for frame in range(len(trajectory)):
+        right, up = trajectory.pan[frame].tolist()
+        key = Keyframe(
+            frame=frame,
+            elevation_deg=float(trajectory.elevation_deg[frame]),
+            azimuth_deg=float(trajectory.azimuth_deg[frame]),
+            dolly=float(trajectory.dolly[frame]),
+            right=right,
+            up=up,
+            zoom=float(trajectory.zoom[frame]),
+            roll_deg=float(trajectory.roll_deg[frame]),
+            source_frame=None if plays else int(trajectory.source_frame[frame]),
+        )
+        keys.append(_keyframe_entry(key))
+    return keys
+
+
+def _keyframe_entry(key: Keyframe) -> dict[str, Any]:
+    """Only what differs from the default, so that a human sees the move."""
+    return {name: value for name, value in asdict(key).items() if value != getattr(_DEFAULT, name)}
