@@ -26,7 +26,9 @@ def test_readme_snippet_runs(tmp_path: Path) -> None:
     snippet = re.search(r"```python\n(.*?)```", readme, re.S)
     assert snippet is not None
     code = snippet[1].replace("clip.mp4", str(demo_short(tmp_path)))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "reshot.mp4").exists()
 

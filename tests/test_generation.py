@@ -1,4 +1,4 @@
-"""Windows, padding and resume of the diffusion generator, with a pipeline that records its calls."""
+"""Windows, padding, resume of the diffusion generator; the pipeline here records its calls."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trajectorycrafter.config import GeneratorSettings, PROMPT_SUFFIX, RedirectSettings
+from trajectorycrafter.config import PROMPT_SUFFIX, GeneratorSettings, RedirectSettings
 from trajectorycrafter.generation import (
     DiffusionGenerator,
     load_generator,
@@ -156,3 +156,10 @@ def test_a_very_short_clip_gives_one_reference_frame() -> None:
     pipeline = Recorder()
     generator(pipeline)(replace(shot(9), reference_frames=torch.arange(3)), Stages())
     assert len(pipeline.calls[0].reference) == 1
+
+
+def test_the_reference_comes_at_the_size_of_the_render() -> None:
+    pipeline, one = Recorder(), shot(9)
+    larger = Video(torch.rand(9, 3, 40, 72), 10.0)
+    generator(pipeline)(replace(one, video=larger), Stages())
+    assert pipeline.calls[0].reference.shape == (5, 3, 32, 48)

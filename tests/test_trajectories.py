@@ -127,7 +127,7 @@ def test_a_clockwise_roll_turns_the_picture_the_other_way():
 
 
 def test_dolly_zoom_keeps_the_size_at_the_pivot():
-    cameras = preset("dolly-zoom", 5).cameras(source(5), 4.0)
+    cameras = preset("dolly-zoom", 5, 0.5).cameras(source(5), 4.0)
     pixels, _ = cameras.project(torch.tensor([1.0, 0, 4]).expand(5, 1, 3))
     torch.testing.assert_close(pixels[:, 0, 0], torch.full((5,), 44.5), atol=1e-4, rtol=0)
     assert cameras.K[-1, 0, 0] == 25
@@ -318,7 +318,7 @@ def test_resampling_heeds_uneven_times():
 
 
 def test_retiming_keeps_the_ends():
-    moving = with_mode(preset("orbit-left", 21), "gradual", 21)
+    moving = with_mode(preset("orbit-left", 21, 30), "gradual", 21)
     short = moving.retimed(6)
     assert short.source_frame.tolist() == [0, 4, 8, 12, 16, 20]
     torch.testing.assert_close(short.azimuth_deg, torch.linspace(0, -30, 6))
@@ -372,7 +372,7 @@ def test_bullet_takes_its_reference_from_around_the_moment():
 
 
 def test_direct_moves_first_and_then_plays():
-    trajectory = with_mode(preset("orbit-right", 49), "direct", 49)
+    trajectory = with_mode(preset("orbit-right", 49, 30), "direct", 49)
     torch.testing.assert_close(trajectory.azimuth_deg[:20], torch.linspace(0, 30, 20))
     assert (trajectory.azimuth_deg[20:] == 30).all() and len(trajectory) == 49
     parity = Trajectory.from_target(0, 30, 0, 0, 0, 20)
@@ -399,10 +399,11 @@ def test_modes_hold_absolute_cameras_too():
 # Scene scale -------------------------------------------------------------------------------------
 
 
-def test_scene_radius_is_the_middle_median_and_not_capped():
-    z = torch.full((2, 1, 30, 40), 3.0)
-    z[0, 0, 11:19, 15:25] = 700.0
-    z[0, 0, 15, 20] = 1e9
+def test_scene_radius_is_where_the_nearer_things_stand_and_not_capped():
+    z = torch.full((2, 1, 30, 40), 900.0)
+    z[0, 0, 10:22, 10:30] = 700.0  # a subject on more than a quarter of the middle
+    z[0, 0, 15, 20] = 1e-9  # one outlier does not matter
+    z[1] = 3.0
     depth = Depth.of(z)
     assert scene_radius(depth) == 700 and scene_radius(depth, frame=1) == 3
     invalid = torch.full((1, 1, 30, 40), math.nan)

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from .model.sampling import TrajectoryCrafterPipeline
     from .model.transformer import DualStreamTransformer
     from .pipeline import TrajectoryCrafter
-    from .reshoot import redirect
     from .rendering.filling import fill
     from .rendering.point_cloud import DynamicPointCloud, lift
     from .rendering.render import Render, double_reproject, render
+    from .reshoot import redirect
     from .shot import Result, Shot
     from .source_cameras import load_source_cameras
     from .video import Depth, Video

@@ -1,7 +1,7 @@
 """The command line: typed functions that call the library.
 
-The one thing a reader would get wrong: this file imports nothing heavy; each command imports what it
-needs, so that `--help` is instant.
+The one thing a reader would get wrong: this file imports nothing heavy; each command imports what
+it needs, so that `--help` is instant.
 
 Exit codes: 0 done, 2 wrong input, 1 anything else.
 """

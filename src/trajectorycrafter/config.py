@@ -1,7 +1,7 @@
 """All settings of the jobs, and the named presets beside them.
 
-The one thing a reader would get wrong: this file imports neither torch nor anything of ours, so that
-`trajectorycrafter --help` is instant. The docstring under a field is its help text.
+The one thing a reader would get wrong: this file imports neither torch nor anything of ours, so
+that `trajectorycrafter --help` is instant. The docstring under a field is its help text.
 """
 
 from dataclasses import dataclass, field
@@ -63,7 +63,7 @@ class CameraSettings:
     ease: bool = False
     """Start and stop softly instead of at full speed."""
     radius: float | None = None
-    """Distance to the pivot in scene units; default: the depth in the middle of the first frame."""
+    """Distance to the pivot, scene units; default: where the nearer things in the middle are."""
     source: str = "static"
     """Where the source camera was: static, colmap, or file:PATH."""
 
@@ -87,7 +87,7 @@ class GeneratorSettings:
     prompt: str | None = None
     """What the video shows; default: the captioner's words."""
     captioner: str = "blip2"
-    """Who writes the prompt if none is given: blip2, or fixed:WORDS. Only read by a text-driven model."""
+    """Who writes the prompt if none is given: blip2, or fixed:WORDS. Not read by fill."""
     negative_prompt: str = NEGATIVE_PROMPT
     """What the video shall not be."""
     steps: int = 50
@@ -115,7 +115,7 @@ class MachineSettings:
     weights: Path | None = None
     """A folder with downloaded weights; default: the Hugging Face cache."""
     offload: Literal["model", "group", "none"] = "model"
-    """Which parts wait in main memory on a GPU: all but the running one, all but a few layers, none."""
+    """What waits in main memory on a GPU: all parts but one, all layers but a few, nothing."""
     tiling: bool = False
     """Encode and decode video in tiles: less memory, a little slower."""
 
@@ -130,7 +130,7 @@ class RedirectSettings:
     generator: GeneratorSettings = field(default_factory=GeneratorSettings)
     machine: MachineSettings = field(default_factory=MachineSettings)
     parity: bool = False
-    """Do as the released system does: 576x1024 stretched, its camera, its splatting and cleaning."""
+    """Do as the released system does: 576x1024 stretched, its camera, splatting and cleaning."""
 
 
 PIXELS = 384 * 672

@@ -5,6 +5,7 @@ The one thing a reader would get wrong: nothing is downloaded and nothing large 
 
 import os
 import platform
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -71,10 +72,21 @@ def _models(device: torch.device, gflops: float, weights: Path | None) -> list[s
     """A verdict on each model for a clip of 49 frames of 384x672."""
     found = all(find(name, weights) for name in REPOS_5B)
     dtype = pick_dtype("auto", device)
-    common = dict(source_frames=49, frames=49, height=384, width=672, steps=50, guided=True,
-                  reference=10, windows=1, gflops=gflops, bytes_per_number=dtype.itemsize)  # fmt: skip
-    fill = estimate(depth="embedded", generator="fill", **common)
-    full = estimate(depth="depthcrafter", generator="diffusion", **common)
+    cost = partial(
+        estimate,
+        source_frames=49,
+        frames=49,
+        height=384,
+        width=672,
+        steps=50,
+        guided=True,
+        reference=10,
+        windows=1,
+        gflops=gflops,
+        bytes_per_number=dtype.itemsize,
+    )
+    fill = cost(depth="embedded", generator="fill")
+    full = cost(depth="depthcrafter", generator="diffusion")
     needed = max(step.gigabytes for step in full)
     have = (
         torch.cuda.get_device_properties(device).total_memory

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -100,7 +101,7 @@ def windows(frames: int, size: int = WINDOW, overlap: int = OVERLAP) -> list[ran
 
 
 def padded_length(frames: int) -> int:
-    """The next length of the form 8k+1, at least 9: its latent count is odd, so it decodes whole."""
+    """The next length 8k+1, at least 9: its latent count is odd, so that it decodes whole."""
     return max(9, (frames - 1 + 7) // 8 * 8 + 1)
 
 
@@ -108,7 +109,7 @@ def pad_to(x: Float[Tensor, "T C H W"], frames: int, multiple: int) -> Float[Ten
     """Repeat the last frame up to `frames` and the borders up to a multiple, at the end each."""
     _, _, height, width = x.shape
     pad = (0, -width % multiple, 0, -height % multiple, 0, frames - len(x))
-    flat = torch.nn.functional.pad(x.transpose(0, 1)[None], pad, mode="replicate")
+    flat = F.pad(x.transpose(0, 1)[None], pad, mode="replicate")
     return flat[0].transpose(0, 1)
 
 
@@ -187,7 +188,7 @@ class DiffusionGenerator:
         folder: Path | None,
     ) -> Float[Tensor, "T 3 H W"]:
         """All frames up to the end of this window, `before` being those up to the last one's."""
-        part = shot.view[slice(window.start, window.stop)]
+        part = shot.view[window.start : window.stop]
         known = 0 if before is None else len(before) - window.start
         if before is not None:
             part = replace(
@@ -202,9 +203,10 @@ class DiffusionGenerator:
             reference = shown[: len(reference)]
         if len(reference) in (2, 3):  # the released autoencoder cannot encode 2 or 3 frames
             reference = reference[:1]
-        made = self._generate(
-            part.frames, part.visible, shot.video.frames[reference], prompt, number, folder
-        )
+        seen = shot.video.frames[reference]
+        if seen.shape[2:] != part.frames.shape[2:]:  # parity mode works at two sizes
+            seen = F.interpolate(seen, part.frames.shape[2:], mode="bilinear")
+        made = self._generate(part.frames, part.visible, seen, prompt, number, folder)
         if before is None:
             return made
         ramp = torch.linspace(0, 1, known + 2)[1:-1, None, None, None]

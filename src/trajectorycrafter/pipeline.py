@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import cached_property
 
 import torch
-from jaxtyping import Int
 from torch import Tensor
 
 from .config import RedirectSettings
@@ -57,13 +56,16 @@ class TrajectoryCrafter:
         self.settings = settings
         self.device = pick_device(settings.machine.device)
         self.dtype = pick_dtype(settings.machine.dtype, self.device)
-        self._given = {"generator": model, "depth": depth, "source": source}
+        self._generator = None if isinstance(model, str) else model
+        self._depth = None if isinstance(depth, str) else depth
+        self._source = None if isinstance(source, str) else source
 
     @cached_property
     def depth_estimator(self) -> DepthEstimator:
-        given, settings = self._given["depth"], self.settings
-        if callable(given):
-            return completed(given, fov_deg=settings.depth.fov, parity=settings.parity)
+        """The estimator of the settings, or the one given; its depth is checked and carries K."""
+        settings = self.settings
+        if self._depth is not None:
+            return completed(self._depth, fov_deg=settings.depth.fov, parity=settings.parity)
         return load_depth_estimator(
             self.settings.depth.depth,
             weights=self.settings.machine.weights,
@@ -76,15 +78,13 @@ class TrajectoryCrafter:
 
     @cached_property
     def source_cameras(self) -> SourceCameras:
-        given = self._given["source"]
-        return given if callable(given) else load_source_cameras(self.settings.camera.source)
+        """What says where the source camera was."""
+        return self._source or load_source_cameras(self.settings.camera.source)
 
     @cached_property
     def generator(self) -> Generator:
-        given = self._given["generator"]
-        if callable(given):
-            return given
-        return load_generator(self.settings, self.device, self.dtype)
+        """What completes the render; loading it may take memory and a download."""
+        return self._generator or load_generator(self.settings, self.device, self.dtype)
 
     def shoot(self, video: Video, trajectory: Trajectory, stages: Stages | None = None) -> Shot:
         """The first four calls: depth, source cameras, cloud, render. Needs no generator.
@@ -168,5 +168,3 @@ def _load(path) -> Depth:
     from .depth.from_file import read_depth
 
     return read_depth(path)
-
-

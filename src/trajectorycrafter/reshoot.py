@@ -144,11 +144,12 @@ def frame_choice(info: VideoInfo, settings: RedirectSettings) -> FrameChoice:
         raise ValueError(
             f"The clip is {info.width}x{info.height} pixels; at least {SMALLEST} a side are needed."
         )
-    height, width = (576, 1024) if parity else chosen.size or default_size(info.height, info.width)
+    own = default_size(info.height, info.width)
+    height, width = (576, 1024) if parity else chosen.size or own
     if min(height, width) < SMALLEST or height % 2 or width % 2:
         raise ValueError(
             f"Expected --size with two even numbers of at least {SMALLEST}, got {height} {width}; "
-            f"this clip's own shape would be {' '.join(map(str, default_size(info.height, info.width)))}."
+            f"this clip's own shape would be {own[0]} {own[1]}."
         )
     return FrameChoice(
         start=chosen.start,
@@ -180,7 +181,9 @@ def make_trajectory(camera: CameraSettings, frames: int, parity: bool = False) -
     Raises:
         ValueError: none or more than one way to name the path, an unknown preset, a wrong file.
     """
-    named = [name for name in ("camera", "target", "trajectory") if getattr(camera, name) is not None]
+    named = [
+        name for name in ("camera", "target", "trajectory") if getattr(camera, name) is not None
+    ]
     if len(named) != 1:
         raise ValueError(
             "Expected one of --camera PRESET, --target FIVE NUMBERS, --trajectory FILE; got "
@@ -211,7 +214,9 @@ def make_trajectory(camera: CameraSettings, frames: int, parity: bool = False) -
     return with_mode(path, camera.mode, frames, moment=camera.moment, couple_dolly=not parity)
 
 
-def _plan(video: Video, trajectory: Trajectory, crafter: TrajectoryCrafter, render_only: bool) -> str:
+def _plan(
+    video: Video, trajectory: Trajectory, crafter: TrajectoryCrafter, render_only: bool
+) -> str:
     """What will be done and what it will take, before anything long begins."""
     settings, frames = crafter.settings, len(trajectory)
     diffusion = settings.generator.model != "fill" and not render_only
@@ -297,8 +302,9 @@ def _check_resumable(out: Path, earlier: dict[str, Any] | None, record: dict[str
     for key in ("input", "settings", "render_only"):
         if earlier.get(key) != record[key]:
             raise ValueError(
-                f"{out} holds a run with another {key}: {_difference(earlier.get(key), record[key])}. "
-                "Resume with the same, or start anew with --overwrite."
+                f"{out} holds a run with another {key}: "
+                f"{_difference(earlier.get(key), record[key])}. Resume with the same, "
+                "or start anew with --overwrite."
             )
 
 

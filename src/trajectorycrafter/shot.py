@@ -1,7 +1,7 @@
 """A shot: everything that is known before the new video is made, and what came of it.
 
 The one thing a reader would get wrong: `video`, `depth`, `source` and `cloud` count source frames;
-`cameras` and `view` count output frames. `trajectory.source_frame` leads from the latter to the former.
+`cameras` and `view` count output frames. `trajectory.source_frame` leads from these to those.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,8 @@
 """How far is far: the distance of the pivot in a scene, and how wide a path is for it.
 
-The one thing a reader would get wrong: `scene_radius` is a median over valid depth, while
-`released_radius` is the one centre pixel of frame 0, capped, as the released system has it.
+The one thing a reader would get wrong: `scene_radius` is a quarter's quantile of valid depth, since
+what a film is about stands before its background; `released_radius` is the one centre pixel of
+frame 0, capped, as the released system has it.
 """
 
 import math
@@ -13,13 +14,16 @@ RELEASED_MAX_RADIUS = 5.0
 """Cap of the released pivot distance, in its depth units."""
 
 
-def scene_radius(depth: Depth, frame: int = 0, region: float = 0.3) -> float:
-    """Distance of the pivot: the median valid depth in the middle of one frame, scene units.
+def scene_radius(depth: Depth, frame: int = 0, region: float = 0.6, share: float = 0.25) -> float:
+    """Distance of the pivot, scene units: where the nearer things in the middle of a frame stand.
+
+    A pivot in the background would carry the camera past the foreground. There is no cap.
 
     Args:
         frame: source frame, for instance the moment that bullet holds.
         region: side of the middle window as a fraction of the picture; if nothing in it is valid
             the whole frame counts.
+        share: of the valid depth in it that is nearer than the pivot.
 
     Raises:
         ValueError: no such frame or no valid depth in it.
@@ -37,7 +41,7 @@ def scene_radius(depth: Depth, frame: int = 0, region: float = 0.3) -> float:
         raise ValueError(
             f"Frame {frame} has no valid depth; choose another frame or depth estimator."
         )
-    return float(inside.median())
+    return float(inside.float().kthvalue(1 + int(share * (inside.numel() - 1))).values)
 
 
 def released_radius(depth: Depth, scale: float = 1.0) -> float:
