@@ -8,7 +8,7 @@ from trajectorycrafter.model.blocks import ReferenceAttention
 
 
 def materialised(attention: ReferenceAttention, view: Tensor, reference: Tensor) -> Tensor:
-    """Attention from view to reference tokens, softmax over scores in float32 (SPEC 1.4)."""
+    """Attention from view to reference tokens, softmax over scores in float32."""
     q = attention.to_q(attention.norm2(view))
     k, v = attention.to_kv(attention.norm1(reference)).chunk(2, dim=-1)
     q, k, v = (rearrange(x, "b l (h d) -> b h l d", h=attention.heads) for x in (q, k, v))

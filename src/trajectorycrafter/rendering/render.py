@@ -1,0 +1,200 @@
+"""Point renders: what new cameras see of the cloud, and where they see nothing.
+
+The one thing a reader would get wrong: `visible` is True where a point landed. The released system
+keeps the opposite mask (255 on holes) at its border; only `model/` speaks that language.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from ..geometry.cameras import Cameras
+from ..video import Depth, Video
+from .point_cloud import DynamicPointCloud, lift
+from .splatting import (
+    Image,
+    compiled_kernels,
+    drawn_size,
+    project,
+    splat_quality,
+    splat_released,
+)
+
+Mode = Literal["quality", "released"]
+
+
+@dataclass(frozen=True)
+class Render:
+    """What the new cameras see of the cloud."""
+
+    frames: Float[Tensor, "T 3 H W"]
+    """RGB in [0, 1], 0 where nothing landed."""
+    depth: Float[Tensor, "T 1 H W"]
+    """Distance along the new optical axis, 0 where nothing landed."""
+    visible: Bool[Tensor, "T 1 H W"]
+    """True where a point landed."""
+
+    def __len__(self) -> int:
+        return self.frames.shape[0]
+
+    def __getitem__(self, index: slice | Int[Tensor, " n"] | list[int]) -> "Render":
+        return replace(
+            self,
+            frames=self.frames[index],
+            depth=self.depth[index],
+            visible=self.visible[index],
+        )
+
+
+def render(
+    cloud: DynamicPointCloud,
+    cameras: Cameras,
+    *,
+    mode: Mode = "quality",
+    clean: bool = False,
+    device: torch.device | str | None = None,
+) -> Render:
+    """What `cameras` see of the cloud, frame i of moment i (paper Eq. 3).
+
+    Args:
+        cloud: one moment per camera; choose them by `cloud[trajectory.source_frame]`.
+        mode: `quality`, or `released` for equality with the released warper (see `splatting.py`).
+        clean: widen holes by two pixels, as the released system does on request.
+        device: where to splat; default where the cloud is. The result is there, too.
+
+    Raises:
+        ValueError: if cloud and cameras differ in length, or the mode is unknown.
+    """
+    if len(cloud) != len(cameras):
+        raise ValueError(
+            f"Expected one moment per camera; got {len(cloud)} moments and {len(cameras)} cameras. "
+            "Choose moments by index: cloud[source_frame]."
+        )
+    if mode not in ("quality", "released"):
+        raise ValueError(f"mode is 'quality' or 'released'; got {mode!r}.")
+    device = torch.device(device or cloud.points.device)
+    cameras = cameras.to(device)
+    size = (cameras.height, cameras.width)
+    view = Render(
+        torch.empty(len(cloud), 3, *size, device=device),
+        torch.empty(len(cloud), 1, *size, device=device),
+        torch.empty(len(cloud), 1, *size, dtype=torch.bool, device=device),
+    )
+
+    def draw(i: int) -> None:
+        points, colors = cloud.points[i].to(device), cloud.colors[i].to(device)
+        valid, spacing = cloud.valid[i].to(device), cloud.spacing[i].to(device)
+        out = view.frames[i], view.depth[i], view.visible[i]
+        drawn = _draw(points, colors, valid, spacing, cameras[[i]], mode, out)
+        for target, value in zip(out, drawn, strict=True):
+            if target is not value:
+                target.copy_(value)
+
+    with ThreadPoolExecutor(_workers(device)) as threads:
+        drawn = threads.map(draw, range(len(cloud)))
+        # The loop waits for the frames and raises what a thread has raised.
+        for _ in tqdm(drawn, "Rendering", len(cloud), leave=False, delay=1):
+            pass
+    return _cleaned(view, radius=2) if clean else view
+
+
+def _workers(device: torch.device) -> int:
+    """Frames drawn at once: the compiled kernels use one thread each, torch's own use all."""
+    if device.type != "cpu" or compiled_kernels() is None:
+        return 1
+    return max(1, min(torch.get_num_threads(), os.cpu_count() or 1))
+
+
+def _draw(
+    points: Float[Tensor, "N 3"],
+    colors: Float[Tensor, "N 3"],
+    valid: Bool[Tensor, " N"],
+    spacing: Float[Tensor, " N"],
+    camera: Cameras,
+    mode: Mode,
+    out: Image,
+) -> Image:
+    K, height, width = camera.K[0], camera.height, camera.width
+    x, y, z = project(points, camera.world_to_camera[0], K)
+    if mode == "released":
+        return splat_released(x, y, z, colors, valid, height, width, out)
+    focal = (K[0, 0] * K[1, 1]).sqrt()
+    size = drawn_size(x, y, z, valid, spacing, focal, height, width)
+    return splat_quality(x, y, z, size, colors, height, width, out)
+
+
+def clean(view: Render, radius: int = 2) -> Render:
+    """Holes grown by `radius` pixels in a square; outside the image is not hole.
+
+    A radius of 2 is the released system's cleaning (a 5x5 square, one pass).
+    """
+    return _cleaned(view, radius)
+
+
+def _cleaned(view: Render, radius: int) -> Render:
+    # Pooling pads with minus infinity: the outside never counts as hole.
+    hole = F.max_pool2d((~view.visible).float(), 2 * radius + 1, stride=1, padding=radius) > 0
+    visible = ~hole
+    return Render(view.frames * visible, view.depth * visible, visible)
+
+
+def resized(view: Render, height: int, width: int, mode: Mode = "quality") -> Render:
+    """The render at the generator's size.
+
+    `quality` averages over what is seen only, so that holes leave no dark rims, and keeps a pixel
+    if at least half of it is seen. `released` is bilinear without antialiasing for colour and
+    depth, holes' black included, and nearest for visibility.
+    """
+    size = (height, width)
+    if view.frames.shape[2:] == size:
+        return view
+    if mode == "released":
+        frames = F.interpolate(view.frames, size, mode="bilinear")
+        depth = F.interpolate(view.depth, size, mode="bilinear")
+        visible = F.interpolate(view.visible.float(), size, mode="nearest") > 0.5
+        return Render(frames, depth, visible)
+    seen = view.visible.float()
+    parts = torch.cat([view.frames * seen, view.depth * seen, seen], dim=1)
+    parts = F.interpolate(parts, size, mode="bilinear", antialias=True)
+    share = parts[:, 4:]
+    visible = share >= 0.5
+    mean = torch.where(
+        visible, parts[:, :4] / share.clamp(min=1e-6), torch.zeros_like(parts[:, :4])
+    )
+    return Render(mean[:, :3].clamp(0, 1), mean[:, 3:], visible)
+
+
+def coverage(view: Render) -> Float[Tensor, " T"]:
+    """Share of each frame that is hole."""
+    return (~view.visible).float().mean(dim=(1, 2, 3))
+
+
+def double_reproject(
+    video: Video,
+    depth: Depth,
+    cameras_source: Cameras,
+    cameras_novel: Cameras,
+    *,
+    mode: Mode = "quality",
+) -> tuple[Render, Render]:
+    """The video seen from the novel cameras and brought back (paper section 4.1).
+
+    The way back lifts the warped frames by their warped depth. The released code uses the source's
+    depth map there, which does not belong to the warped pixels, and returns no mask.
+
+    Returns:
+        The render at the source cameras, whose holes are what the novel cameras did not see (the
+        training input; its target is the video), and the render at the novel cameras.
+    """
+    quality = mode == "quality"
+    there = render(lift(video, depth, cameras_source, cull=quality), cameras_novel, mode=mode)
+    warped_depth = Depth(there.depth.clamp(min=1e-6), there.visible)
+    back = lift(Video(there.frames, video.fps), warped_depth, cameras_novel, cull=quality)
+    return render(back, cameras_source, mode=mode), there

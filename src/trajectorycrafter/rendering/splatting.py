@@ -1,0 +1,298 @@
+"""Points into pixels: the released splat and ours, each compiled for the CPU and in plain torch.
+
+The one thing a reader would get wrong: inside this file pixel centres lie at whole numbers, as in
+the released warper; `project` takes the half pixel off. Everything outside has them at +0.5.
+
+Two splats:
+- `released`: every point on its four nearest pixels, weighted by bilinear distance times
+  exp(-50 log(1+z) / max log(1+z)). No depth test: far colours shine through faintly, points behind
+  the camera are drawn mirrored, and surfaces that are enlarged tear. Kept for equality.
+- `quality`: a depth test with points as large as their share of the surface, then a weighted mean
+  of the points on the front surface alone.
+"""
+
+from functools import cache
+from types import ModuleType
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+CORE = 0.6
+"""Half the side of a point's own area, in its sizes; above 0.5 so that turned grids stay closed."""
+REACH = 0.95
+"""How far a point counts as evidence that a surface continues, in its sizes; below 1 so that a view
+along the source camera's own rays finds none."""
+TOLERANCE = 0.05
+"""Depth difference within one surface, as a fraction of depth."""
+LARGEST = 8.0
+"""Points are drawn at most this many pixels large."""
+FAINTEST = 1e-4
+"""Weights below this are rounding, not evidence."""
+
+Image = tuple[Float[Tensor, "3 H W"], Float[Tensor, "1 H W"], Bool[Tensor, "1 H W"]]
+"""Colour, depth and visibility of one frame."""
+
+
+@cache
+def compiled_kernels() -> ModuleType | None:
+    """The compiled loops, or None where numba is not installed."""
+    try:
+        from . import compiled
+    except ImportError:
+        return None
+    return compiled
+
+
+def project(
+    points: Float[Tensor, "N 3"], world_to_camera: Float[Tensor, "4 4"], K: Float[Tensor, "3 3"]
+) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"], Float[Tensor, " N"]]:
+    """World points to pixel columns and rows (centres at whole numbers) and depth."""
+    kernels = compiled_kernels()
+    if kernels is not None and points.device.type == "cpu":
+        x, y, z = (torch.empty(len(points)) for _ in range(3))
+        kernels.project(*_arrays(points, world_to_camera, K, x, y, z))
+        return x, y, z
+    in_camera = points @ world_to_camera[:3, :3].T + world_to_camera[:3, 3]
+    pixels = in_camera @ K.T
+    return pixels[:, 0] / pixels[:, 2] - 0.5, pixels[:, 1] / pixels[:, 2] - 0.5, in_camera[:, 2]
+
+
+def splat_released(
+    x: Float[Tensor, " N"],
+    y: Float[Tensor, " N"],
+    z: Float[Tensor, " N"],
+    colors: Float[Tensor, "N 3"],
+    valid: Bool[Tensor, " N"],
+    height: int,
+    width: int,
+    out: Image | None = None,
+) -> Image:
+    """The released warper's depth-weighted bilinear splat of one frame.
+
+    The depth weight is scaled by the farthest of all points, also of those that are not valid.
+
+    Args:
+        out: contiguous memory to write to, on the CPU; default new.
+    """
+    kernels = compiled_kernels()
+    if kernels is None or x.device.type != "cpu":
+        return splat_released_torch(x, y, z, colors, valid, height, width)
+    out = out or _blank(height, width, x.device)
+    near = _depth_weight(z.numpy())
+    kernels.splat_released(
+        *_arrays(x, y, z), near, *_arrays(colors, valid, out[0], out[1][0], out[2][0])
+    )
+    return out
+
+
+def splat_quality(
+    x: Float[Tensor, " N"],
+    y: Float[Tensor, " N"],
+    z: Float[Tensor, " N"],
+    size: Float[Tensor, " N"],
+    colors: Float[Tensor, "N 3"],
+    height: int,
+    width: int,
+    out: Image | None = None,
+) -> Image:
+    """Depth-tested splat of one frame.
+
+    1. Every point draws its depth over its own area; the nearest wins.
+    2. Pixels that lie between two opposite neighbours of one surface, but show nothing or something
+       farther although points of that surface touch them, are tears: they get the surface's depth.
+       A surface may be stretched 1.9 times before what is behind shows through, and 3 times
+       before holes do.
+       A true disocclusion has near on one side and far on the other, and stays.
+    3. Colours of the points on each pixel's surface are averaged under a tent of the point's size.
+
+    Args:
+        size: drawn size in pixels, see `drawn_size`; points of size 0 are not drawn.
+        out: contiguous memory to write to, on the CPU; default new.
+    """
+    kernels = compiled_kernels()
+    if kernels is None or x.device.type != "cpu":
+        return splat_quality_torch(x, y, z, size, colors, height, width)
+    out = out or _blank(height, width, x.device)
+    settings = np.float32(CORE), np.float32(REACH), np.float32(TOLERANCE)
+    kernels.splat_quality(
+        *_arrays(x, y, z, size, colors), *settings, *_arrays(out[0], out[1][0], out[2][0])
+    )
+    return out
+
+
+def drawn_size(
+    x: Float[Tensor, " N"],
+    y: Float[Tensor, " N"],
+    z: Float[Tensor, " N"],
+    valid: Bool[Tensor, " N"],
+    spacing: Float[Tensor, " N"],
+    focal: Float[Tensor, ""],
+    height: int,
+    width: int,
+) -> Float[Tensor, " N"]:
+    """Pixels that each point covers, at least 1; 0 if behind the camera or out of the image."""
+    kernels = compiled_kernels()
+    if kernels is not None and x.device.type == "cpu":
+        size = torch.empty_like(z)
+        arrays = _arrays(x, y, z, valid, spacing)
+        kernels.draw_size(
+            *arrays, np.float32(focal), np.float32(LARGEST), height, width, size.numpy()
+        )
+        return size
+    drawn = valid & (z > 1e-6) & torch.isfinite(z)
+    drawn &= (
+        (x > -LARGEST - 1) & (x < width + LARGEST) & (y > -LARGEST - 1) & (y < height + LARGEST)
+    )
+    size = (spacing * focal / z).clamp(1.0, LARGEST)
+    return torch.where(drawn, size, torch.zeros_like(size))
+
+
+def splat_released_torch(
+    x: Float[Tensor, " N"],
+    y: Float[Tensor, " N"],
+    z: Float[Tensor, " N"],
+    colors: Float[Tensor, "N 3"],
+    valid: Bool[Tensor, " N"],
+    height: int,
+    width: int,
+) -> Image:
+    """`splat_released` in plain torch, for any device."""
+    log_depth = torch.log1p(z.nan_to_num().clamp(0, 1000))
+    near = torch.exp(-log_depth * (50 / log_depth.max().clamp(min=1e-20)))
+    near = near * (valid & (x.abs() < 1e9) & (y.abs() < 1e9))
+    x = (x.nan_to_num() + 1).clamp(0, width + 1)
+    y = (y.nan_to_num() + 1).clamp(0, height + 1)
+    values = torch.cat([colors, z.nan_to_num()[:, None], torch.ones_like(z)[:, None]], dim=1)
+    canvas = values.new_zeros((height + 2) * (width + 2), 5)
+    for row in (y.floor(), y.ceil()):
+        for column in (x.floor(), x.ceil()):
+            # Where the position is a whole number all four corners coincide, with weight 1.
+            weight = (1 - (y - row).abs()) * (1 - (x - column).abs()) * near
+            place = row.long() * (width + 2) + column.long()
+            canvas.index_add_(0, place, values * weight[:, None])
+    canvas = canvas.view(height + 2, width + 2, 5)[1:-1, 1:-1]
+    return _normalised(canvas, canvas[..., 4] > 0)
+
+
+def splat_quality_torch(
+    x: Float[Tensor, " N"],
+    y: Float[Tensor, " N"],
+    z: Float[Tensor, " N"],
+    size: Float[Tensor, " N"],
+    colors: Float[Tensor, "N 3"],
+    height: int,
+    width: int,
+) -> Image:
+    """`splat_quality` in plain torch, for any device."""
+    drawn = size > 0
+    x, y, z, size, colors = x[drawn], y[drawn], z[drawn], size[drawn], colors[drawn]
+    fronts = []
+    for half in (CORE * size, REACH * size):
+        front = torch.full((height * width,), torch.inf, device=x.device)
+        for index, near, _ in _covered(x, y, half, height, width):
+            front.scatter_reduce_(0, near, z[index], "amin")
+        fronts.append(front.view(height, width))
+    front, wide = fronts
+    closed, neighbours = _close_cracks(front, wide)
+    surface = torch.minimum(front, closed).flatten()
+    values = torch.cat([colors, z[:, None], torch.ones_like(z)[:, None]], dim=1)
+    canvas = values.new_zeros(height * width, 5)
+    for index, place, tent in _covered(x, y, size, height, width):
+        off = (z[index] - surface[place]) / (TOLERANCE * surface[place])
+        weight = torch.where(off.abs() < 1, tent * (1 - off * off), torch.zeros_like(off))
+        canvas.index_add_(0, place, values[index] * weight[:, None])
+    frame, depth, visible = _normalised(
+        canvas.view(height, width, 5), canvas[:, 4].view(height, width) > FAINTEST
+    )
+    return _fill_tears(frame, depth, visible, closed, neighbours)
+
+
+def _covered(x: Tensor, y: Tensor, half: Tensor, height: int, width: int):
+    """For every offset: which points reach a pixel there, that pixel, and the tent's weight."""
+    left, top = (x - half).ceil(), (y - half).ceil()
+    for dy in range(int(2 * half.max()) + 1 if len(half) else 0):
+        for dx in range(int(2 * half.max()) + 1):
+            column, row = left + dx, top + dy
+            inside = (column <= x + half) & (row <= y + half) & (column >= 0) & (row >= 0)
+            index = (inside & (column < width) & (row < height)).nonzero().flatten()
+            column, row, h = column[index], row[index], half[index]
+            tent = (1 - (column - x[index]).abs() / h) * (1 - (row - y[index]).abs() / h)
+            yield index, row.long() * width + column.long(), tent
+
+
+def _close_cracks(front: Tensor, wide: Tensor) -> tuple[Tensor, Tensor]:
+    """Depth of the torn surface where a pixel is a tear (else inf), its neighbours and share."""
+    height, width = front.shape
+    closed = torch.full_like(front, torch.inf)
+    neighbours = front.new_zeros(height, width, 5)
+    pending = torch.ones_like(front, dtype=torch.bool)
+    empty = front.isinf()
+    limit = torch.where(empty, front, front * (1 - TOLERANCE))
+    padded = torch.nn.functional.pad(front, (2, 2, 2, 2), value=torch.inf)
+    row, column = torch.meshgrid(
+        torch.arange(height, device=front.device),
+        torch.arange(width, device=front.device),
+        indexing="ij",
+    )
+    for a, b in ((1, 1), (1, 2), (2, 1)):
+        for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
+            p = padded[2 - a * dy :, 2 - a * dx :][:height, :width]
+            q = padded[2 + b * dy :, 2 + b * dx :][:height, :width]
+            same = ((p - q).abs() < TOLERANCE * torch.minimum(p, q)) & (torch.maximum(p, q) < limit)
+            found = same & pending
+            between = (p * b + q * a) / (a + b)
+            # The first bridge decides, also where its depth is then found not to fit.
+            pending &= ~found
+            fits = empty | ((wide < limit) & ((between - wide).abs() < TOLERANCE * between))
+            found &= fits
+            closed = torch.where(found, between, closed)
+            ends = torch.stack(
+                [row - a * dy, column - a * dx, row + b * dy, column + b * dx], dim=-1
+            )
+            share = torch.full_like(front, b / (a + b))[..., None]
+            neighbours = torch.where(found[..., None], torch.cat([ends, share], -1), neighbours)
+    return closed, neighbours
+
+
+def _fill_tears(
+    frame: Tensor, depth: Tensor, visible: Tensor, closed: Tensor, neighbours: Tensor
+) -> Image:
+    """Interpolate tears that no point reaches between the surface's two pixels beside them."""
+    y0, x0, y1, x1 = (neighbours[..., k].long() for k in range(4))
+    share = neighbours[..., 4]
+    seen = visible[0]
+    todo = ~seen & closed.isfinite() & seen[y0, x0] & seen[y1, x1]
+    between = share * frame[:, y0, x0] + (1 - share) * frame[:, y1, x1]
+    frame = torch.where(todo, between, frame)
+    depth = torch.where(todo, closed, depth)
+    return frame, depth, visible | todo
+
+
+def _normalised(canvas: Float[Tensor, "H W 5"], visible: Bool[Tensor, "H W"]) -> Image:
+    mean = torch.where(visible[..., None], canvas / canvas[..., 4:], torch.zeros_like(canvas))
+    mean = mean.permute(2, 0, 1)
+    return mean[:3].clamp(0, 1), mean[3:4], visible[None]
+
+
+def _depth_weight(z: np.ndarray) -> np.ndarray:
+    """exp(-50 log(1+z) / max log(1+z)), z clipped to [0, 1000]; numpy does it eight at a time."""
+    log_depth = np.nan_to_num(z)
+    np.clip(log_depth, 0, 1000, out=log_depth)
+    np.log1p(log_depth, out=log_depth)
+    log_depth *= np.float32(-50) / max(log_depth.max(initial=0), np.float32(1e-20))
+    return np.exp(log_depth, out=log_depth)
+
+
+def _blank(height: int, width: int, device: torch.device) -> Image:
+    return (
+        torch.zeros(3, height, width, device=device),
+        torch.zeros(1, height, width, device=device),
+        torch.zeros(1, height, width, dtype=torch.bool, device=device),
+    )
+
+
+def _arrays(*tensors: Tensor) -> list:
+    """The tensors' memory as arrays; writes go through where the tensor is contiguous."""
+    return [tensor.contiguous().numpy() for tensor in tensors]

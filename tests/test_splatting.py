@@ -1,0 +1,181 @@
+"""The splats against the released numbers, against each other, and on cases worked by hand."""
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from reference.slow_splat import slow_splat_released
+from safetensors.torch import load_file
+
+from trajectorycrafter.rendering import splatting
+from trajectorycrafter.rendering.splatting import (
+    drawn_size,
+    project,
+    splat_quality,
+    splat_quality_torch,
+    splat_released,
+    splat_released_torch,
+)
+
+GOLDEN = load_file(Path(__file__).parent / "golden" / "warper" / "warper.safetensors")
+HEIGHT, WIDTH = GOLDEN["frames"].shape[2:]
+FRAMES = range(3)
+
+
+def golden_points(frame: int, flow: str = "plain"):
+    """Where the released warper sends each pixel, how deep, and which colour."""
+    y, x = torch.meshgrid(torch.arange(HEIGHT) * 1.0, torch.arange(WIDTH) * 1.0, indexing="ij")
+    moved = GOLDEN[f"{flow}.flow"][frame] + torch.stack([x, y])
+    z = GOLDEN[f"{flow}.transformed_depth"][frame].flatten()
+    colors = (GOLDEN["frames"][frame].flatten(1).T + 1) / 2
+    return moved[0].flatten(), moved[1].flatten(), z, colors.contiguous(), torch.ones(len(z)) > 0
+
+
+def random_points(seed: int, count: int = 900, height: int = 24, width: int = 32):
+    """Points all about the image, some outside, some behind, at two depths."""
+    g = torch.Generator().manual_seed(seed)
+    x = torch.rand(count, generator=g) * (width + 8) - 4
+    y = torch.rand(count, generator=g) * (height + 8) - 4
+    x[::7], y[::11] = x[::7].round(), y[::11].round()
+    z = torch.where(torch.rand(count, generator=g) < 0.3, 2.0, 5.0)
+    z = z + 0.05 * torch.rand(count, generator=g)
+    z[::50] *= -1
+    valid = torch.rand(count, generator=g) < 0.9
+    return x, y, z, torch.rand(count, 3, generator=g), valid
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+def test_projection_is_the_released_warpers(frame: int) -> None:
+    K = GOLDEN["K"][frame].clone()
+    z = GOLDEN["depths"][frame, 0]
+    y, x = torch.meshgrid(torch.arange(HEIGHT) * 1.0, torch.arange(WIDTH) * 1.0, indexing="ij")
+    points = torch.stack([(x - K[0, 2]) / K[0, 0] * z, (y - K[1, 2]) / K[1, 1] * z, z], dim=-1)
+    K[:2, 2] += 0.5
+    world_to_camera = GOLDEN["pose_t"][frame] @ torch.linalg.inv(GOLDEN["pose_s"][frame])
+    px, py, pz = project(points.view(-1, 3), world_to_camera, K)
+    want_x, want_y, want_z, *_ = golden_points(frame)
+    # The golden flow itself moves by 1.5e-4 pixels between float32 and float64.
+    assert (px - want_x).abs().max() < 2e-4
+    assert (py - want_y).abs().max() < 2e-4
+    assert ((pz - want_z) / (1 + want_z)).abs().max() < 2e-4
+
+
+@pytest.mark.parametrize("splat", [splat_released, splat_released_torch])
+@pytest.mark.parametrize("frame", FRAMES)
+def test_released_splat_on_the_golden_flow(splat, frame: int) -> None:
+    image, depth, visible = splat(*golden_points(frame), HEIGHT, WIDTH)
+    assert torch.equal(visible, GOLDEN["plain.mask"][frame].bool())
+    signed = torch.where(visible, image * 2 - 1, -1.0)
+    assert (signed - GOLDEN["plain.warped_frame"][frame]).abs().max() < 1e-5
+    want = GOLDEN["plain.warped_depth"][frame]
+    assert ((depth - want) / (1 + want)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("splat", [splat_released, splat_released_torch])
+def test_released_splat_equals_its_slow_twin(splat) -> None:
+    points = random_points(0)
+    image, depth, visible = splat(*points, 24, 32)
+    want = slow_splat_released(*(p.numpy() for p in points), 24, 32)
+    assert (visible[0].numpy() == want[2]).all()
+    # Sums of float32 in another order, over weights of very different size.
+    assert abs(image.numpy() - want[0]).max() < 1e-4
+    assert abs(depth[0].numpy() - want[1]).max() < 1e-4
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("scale", [0.5, 1.0, 2.7, 20.0])
+def test_quality_splat_equals_its_torch_twin(seed: int, scale: float) -> None:
+    x, y, z, colors, valid = random_points(seed)
+    spacing = scale * z.abs() / 100
+    size = drawn_size(x, y, z, valid, spacing, torch.tensor(100.0), 24, 32)
+    fast = splat_quality(x, y, z, size, colors, 24, 32)
+    plain = splat_quality_torch(x, y, z, size, colors, 24, 32)
+    assert torch.equal(fast[2], plain[2])
+    # Sums in another order; depth is about 5.
+    assert (fast[0] - plain[0]).abs().max() < 1e-5
+    assert (fast[1] - plain[1]).abs().max() < 1e-4
+
+
+def test_without_numba_the_torch_twins_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y, z, colors, valid = random_points(1)
+    points, K = torch.stack([x, y, z], dim=1), torch.eye(3)
+    compiled = project(points, torch.eye(4), K)
+    size = drawn_size(x, y, z, valid, z.abs() / 50, torch.tensor(100.0), 24, 32)
+    drawn = splat_released(x, y, z, colors, valid, 24, 32)
+    splatting.compiled_kernels.cache_clear()
+    monkeypatch.setitem(sys.modules, "trajectorycrafter.rendering.compiled", None)
+    monkeypatch.delattr("trajectorycrafter.rendering.compiled", raising=False)
+    try:
+        assert splatting.compiled_kernels() is None
+        for a, b in zip(compiled, project(points, torch.eye(4), K), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+        again = drawn_size(x, y, z, valid, z.abs() / 50, torch.tensor(100.0), 24, 32)
+        torch.testing.assert_close(again, size)
+        twin = splat_released(x, y, z, colors, valid, 24, 32)
+        assert torch.equal(twin[2], drawn[2])
+        torch.testing.assert_close(twin[0], drawn[0], rtol=0, atol=1e-4)
+    finally:
+        splatting.compiled_kernels.cache_clear()
+
+
+def test_points_behind_the_camera_or_without_a_number_are_not_drawn() -> None:
+    z = torch.tensor([-3.0, 0.0, torch.nan, torch.inf, 2.0])
+    x = torch.tensor([5.0, 5.0, 5.0, 5.0, torch.nan])
+    size = drawn_size(x, x, z, torch.ones(5) > 0, torch.ones(5), torch.tensor(1.0), 10, 10)
+    assert not size.any()
+    _, _, visible = splat_quality(x, x, z, size, torch.ones(5, 3), 10, 10)
+    assert not visible.any()
+    # The released splat survives them, too, though it draws the first.
+    splat_released(x, x, z, torch.ones(5, 3), torch.ones(5) > 0, 10, 10)
+
+
+def test_the_front_surface_hides_the_one_behind() -> None:
+    y, x = torch.meshgrid(torch.arange(10) * 1.0, torch.arange(10) * 1.0, indexing="ij")
+    x, y = torch.cat([x, x + 0.4]).flatten(), torch.cat([y, y + 0.4]).flatten()
+    z = torch.cat([torch.full((100,), 4.0), torch.full((100,), 2.0)])
+    colors = torch.cat(
+        [torch.tensor([1.0, 0, 0]).expand(100, 3), torch.tensor([0, 1.0, 0]).expand(100, 3)]
+    )
+    image, depth, _ = splat_quality(x, y, z, torch.ones(200), colors, 10, 10)
+    assert (image[0, 1:, 1:] == 0).all() and (image[1, 1:, 1:] == 1).all()
+    assert (depth[0, 1:, 1:] - 2).abs().max() < 1e-6
+
+
+def test_torn_surface_closes_and_disocclusion_stays() -> None:
+    """A surface stretched 1.8 times shows neither holes nor what is behind; a gap between two
+    surfaces of different depth stays a hole."""
+    y, x = torch.meshgrid(torch.arange(30) * 1.0, torch.arange(15) * 1.8, indexing="ij")
+    front = x.flatten(), y.flatten(), torch.full((450,), 2.0)
+    by, bx = torch.meshgrid(torch.arange(30) * 1.0, torch.arange(30) * 1.0, indexing="ij")
+    back = bx.flatten(), by.flatten(), torch.full((900,), 6.0)
+    x, y, z = (torch.cat(pair) for pair in zip(front, back, strict=True))
+    colors = torch.cat([torch.ones(450, 3), torch.zeros(900, 3)])
+    image, _, visible = splat_quality(x, y, z, torch.ones(len(z)), colors, 30, 30)
+    inner = image[:, 2:-2, 1:25]
+    assert visible.all()
+    assert (inner > 0.99).float().mean() > 0.97
+    alone = splat_quality(*front, torch.ones(450), torch.ones(450, 3), 30, 30)
+    assert alone[2][0, 1:-1, 1:25].all()
+    kept = (bx <= 10) | (bx >= 13)
+    z = torch.where(bx <= 10, 2.0, 6.0)
+    gap = splat_quality(
+        bx[kept],
+        by[kept],
+        z[kept],
+        torch.ones(int(kept.sum())),
+        torch.ones(int(kept.sum()), 3),
+        30,
+        30,
+    )
+    assert torch.equal(gap[2][0], kept)
+
+
+def test_several_threads_may_render_at_once() -> None:
+    x, y, z, colors, valid = random_points(2)
+    want = splat_released(x, y, z, colors, valid, 24, 32)
+    with ThreadPoolExecutor(4) as threads:
+        jobs = [threads.submit(splat_released, x, y, z, colors, valid, 24, 32) for _ in range(40)]
+        for job in jobs:
+            assert torch.equal(job.result()[0], want[0])
