@@ -36,7 +36,7 @@ class FixedCaption:
 
 @dataclass(frozen=True)
 class Blip2Captioner:
-    """BLIP-2 on the middle frame, greedy, at most 20 tokens (SPEC 6)."""
+    """BLIP-2 on the middle frame, greedy, at most 20 tokens, as released."""
 
     image_processor: Any
     tokenizer: Any

@@ -20,7 +20,7 @@ KeysValues = tuple[Float[Tensor, "b heads R d"], Float[Tensor, "b heads R d"]]
 
 
 class ReferenceAttention(nn.Module):
-    """Attention from view tokens to reference tokens (paper section 3.3, SPEC 1.4)."""
+    """Attention from view tokens to reference tokens (paper section 3.3)."""
 
     def __init__(self, dim: int, heads: int, dim_head: int) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ def rotary_table(
     version: str = "current",
     device: torch.device | str | None = None,
 ) -> tuple[Float[Tensor, "tokens head_dim"], Float[Tensor, "tokens head_dim"]]:
-    """Cosines and sines of the 3-D rotary position (SPEC 1.5), float32.
+    """Cosines and sines of the 3-D rotary position, float32.
 
     Args:
         head_dim: A quarter of the channels turn with time, three eighths with rows and columns.

@@ -2,7 +2,7 @@
 
 The one thing a reader would get wrong: outside this file frames are [0, 1] and `visible` is True
 where something was seen. The released model wants [-1, 1] with holes of exactly -1, a mask that is
-1 where seen, and 0.7 (the autoencoder's scaling) times everything, the mask included (SPEC 2.6).
+1 where seen, and 0.7 (the autoencoder's scaling) times everything, the mask included.
 """
 
 from dataclasses import dataclass
@@ -103,7 +103,7 @@ def reference_latents(
 def text_embeddings(
     tokenizer: Any, text_encoder: Any, prompts: list[str], tokens: int, device: torch.device
 ) -> Float[Tensor, "prompts tokens e"]:
-    """T5 embeddings padded to `tokens`; padding is attended to, as in training (SPEC 2.2)."""
+    """T5 embeddings padded to `tokens`; padding is attended to, as in training."""
     ids = tokenizer(
         prompts,
         padding="max_length",

@@ -1,4 +1,4 @@
-"""The pipeline: a render, a reference and a text in, the re-shot video out (SPEC 2).
+"""The pipeline: a render, a reference and a text in, the re-shot video out.
 
 The one thing a reader would get wrong: one generator seeds everything, and the order of its draws
 is part of the result: reference posterior, noise on the render, start noise, then whatever the
@@ -318,7 +318,7 @@ class TrajectoryCrafterPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
 
     @torch.no_grad()
     def decode(self, latents: Float[Tensor, "1 f c h w"]) -> Float[Tensor, "T 3 H W"]:
-        """Frames in [0, 1], float32 on the CPU, of scaled latents (SPEC 2.7)."""
+        """Frames in [0, 1], float32 on the CPU, of scaled latents."""
         z = (latents / self.vae.config.scaling_factor).transpose(1, 2).to(self.vae.dtype)
         decoded = self.vae.decode(z).sample[0].transpose(0, 1)
         factor = 2 ** (len(self.vae.config.block_out_channels) - 1)

@@ -198,7 +198,7 @@ class DualStreamTransformer(ModelMixin, ConfigMixin, CacheMixin, PeftAdapterMixi
         reference_latents: Float[Tensor, "b rf c rh rw"] | None = None,
         return_dict: bool = True,
     ) -> Transformer2DModelOutput | tuple[Tensor]:
-        """The velocity at one noise level (SPEC 1.3).
+        """The velocity at one noise level.
 
         Args:
             hidden_states: Noisy latents.
@@ -324,7 +324,7 @@ class DualStreamTransformer(ModelMixin, ConfigMixin, CacheMixin, PeftAdapterMixi
         return table.reshape(frames, size[1], size[0], dim).to(torch.float32)
 
     def _position(self, length: int, grid: tuple[int, int]) -> Float[Tensor, "1 length D"]:
-        # Resized within each frame, never in time; text tokens get zeros (SPEC 1.3, point 4).
+        # Resized within each frame, never in time; text tokens get zeros.
         table = rearrange(self.position, "f y x d -> 1 d f y x")
         if table.shape[-2:] != grid:
             table = F.interpolate(table, (table.shape[2], *grid), mode="trilinear")
