@@ -199,12 +199,11 @@ def test_overlap_must_be_smaller_than_the_window():
         _tiny(window=6, overlap=6)
 
 
-@pytest.fixture
-def weights(tmp_path: Path) -> Path:
+def write_depthcrafter(folder: Path) -> None:
     """The tiny parts under the names and in the layout of the released weights."""
     crafter = _tiny()
-    base = tmp_path / "stable-video-diffusion-img2vid-xt"
-    crafter.unet.save_pretrained(tmp_path / "DepthCrafter")
+    base = folder / "stable-video-diffusion-img2vid-xt"
+    crafter.unet.save_pretrained(folder / "DepthCrafter")
     crafter.vae.half().save_pretrained(base / "vae", variant="fp16")
     crafter.image_encoder.half().save_pretrained(base / "image_encoder", variant="fp16")
     crafter.scheduler.save_pretrained(base / "scheduler")
@@ -214,10 +213,15 @@ def weights(tmp_path: Path) -> Path:
             {"image_mean": MEAN, "image_std": STD, "crop_size": {"height": 224, "width": 224}}
         )
     )
-    config = tmp_path / "DepthCrafter/config.json"
+    config = folder / "DepthCrafter/config.json"
     named = json.loads(config.read_text())
     named["_class_name"] = "DiffusersUNetSpatioTemporalConditionModelDepthCrafter"
     config.write_text(json.dumps(named))
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    write_depthcrafter(tmp_path)
     return tmp_path
 
 
