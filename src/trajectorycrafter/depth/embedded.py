@@ -1,0 +1,220 @@
+"""The depth estimator inside this package: needs no download and runs on a CPU.
+
+A frozen DINOv2 ViT-S/14 and a small decoder after DPT (Ranftl et al. 2021), trained on rendered
+scenes only. It gives relative disparity of each frame at two sevenths of the working size; that
+is made consistent over the clip and brought to the video's own size along the edges of its colours.
+
+The one thing a reader would get wrong: scale is unknown. The nearest things lie at about depth 1,
+whatever their true distance, and the field of view is what the caller says, not what was seen.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from ..geometry.cameras import focal_from_fov, intrinsics
+from ..video import Depth, Video
+from .dinov2 import CHANNELS, PATCH, STAGES, existing_weights, load_dinov2, read_quantized
+from .dinov2 import WEIGHTS as BACKBONE_WEIGHTS
+from .temporal import align_over_time, disparity_to_depth
+
+WEIGHTS = Path(__file__).parents[1] / "assets" / "depth" / "decoder_fp16.safetensors"
+
+
+class ResidualUnit(nn.Module):
+    """Two 3x3 convolutions around which the input is passed on."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
+        return x + self.second(F.gelu(self.first(F.gelu(x))))
+
+
+class DepthDecoder(nn.Module):
+    """Features of four depths and the picture itself to disparity, coarse to fine."""
+
+    def __init__(self, wide: int = 96, middle: int = 64, narrow: int = 32):
+        super().__init__()
+        sizes = (narrow, middle, wide, wide)
+        self.inward = nn.ModuleList(nn.Conv2d(CHANNELS, size, 1) for size in sizes[: len(STAGES)])
+        self.deep = nn.ModuleList(ResidualUnit(wide) for _ in range(2))
+        self.to_middle = nn.Conv2d(wide, middle, 1)
+        self.mid = ResidualUnit(middle)
+        self.to_narrow = nn.Conv2d(middle, narrow, 1)
+        self.edges = nn.Sequential(
+            nn.Conv2d(3, 16, 3, stride=2, padding=1), nn.GELU(), nn.Conv2d(16, narrow, 3, padding=1)
+        )
+        self.fine = nn.ModuleList(ResidualUnit(narrow) for _ in range(2))
+        self.outward = nn.Conv2d(narrow, 1, 3, padding=1)
+
+    def forward(
+        self, features: list[Float[Tensor, "B D h w"]], images: Float[Tensor, "B 3 H W"]
+    ) -> Float[Tensor, "B 1 _h _w"]:
+        """Disparity >= 0 on a grid four times as fine as the tokens; 0 is infinitely far."""
+        early, second, third, late = (
+            inward(f) for inward, f in zip(self.inward, features, strict=True)
+        )
+        h, w = late.shape[2:]
+        x = self.deep[1](self.deep[0](late) + third)
+        x = self.mid(_enlarged(self.to_middle(x) + second, 2 * h, 2 * w))
+        small = F.interpolate(images, (8 * h, 8 * w), mode="bilinear", align_corners=False)
+        x = _enlarged(self.to_narrow(x), 4 * h, 4 * w) + _enlarged(early, 4 * h, 4 * w)
+        x = x + self.edges(small * 2 - 1)
+        for unit in self.fine:
+            x = unit(x)
+        return F.softplus(self.outward(F.gelu(x)))
+
+
+@dataclass(frozen=True)
+class EmbeddedDepth:
+    """`Video -> Depth` by the weights inside this package."""
+
+    fov_deg: float = 55.0
+    """Horizontal field of view that the returned intrinsics stand for."""
+    working_short_side: int = 252
+    """Frames are looked at in this size, rounded to whole tokens; the decoder was trained at it."""
+    weights: Path | None = None
+    """Another decoder file; None for the shipped one."""
+    device: torch.device | str = "cpu"
+    chunk: int = 4
+    """Frames at a time."""
+
+    @classmethod
+    def load(
+        cls, weights: Path | None = None, *, device: torch.device | str = "cpu"
+    ) -> "EmbeddedDepth":
+        """The estimator; a missing file of weights is told now instead of at the first clip.
+
+        Raises:
+            FileNotFoundError: if the weights are not there.
+        """
+        for path in (BACKBONE_WEIGHTS, weights or WEIGHTS):
+            existing_weights(path)
+        return cls(weights=weights, device=device)
+
+    def __call__(self, video: Video) -> Depth:
+        """Depth at the video's size, from about 1 (nearest) to at most 60 (sky).
+
+        Raises:
+            ValueError: an empty clip, or a field of view that is none.
+        """
+        if len(video) == 0:
+            raise ValueError("Expected at least one frame; got an empty clip.")
+        focal = focal_from_fov(self.fov_deg, video.width)
+        disparity = align_over_time(self.disparity(video), video).clamp_min(0)
+        full = torch.cat(
+            [
+                joint_upsample(sharpen_steps(coarse), frames)
+                for coarse, frames in zip(
+                    disparity.split(self.chunk), video.frames.cpu().split(self.chunk), strict=True
+                )
+            ]
+        )
+        K = intrinsics(focal, video.height, video.width, len(video))
+        # The decoder has learned where zero lies (the sky), so a closed room stays shallow.
+        z = disparity_to_depth(full, zero_is_far=True)
+        return Depth.of(z.to(video.frames.device), K.to(video.frames.device))
+
+    @torch.inference_mode()
+    def disparity(self, video: Video) -> Float[Tensor, "T 1 h w"]:
+        """Relative disparity of each frame by itself, coarse, on the CPU; 0 is infinitely far."""
+        height, width = working_size(video.height, video.width, self.working_short_side)
+        backbone = load_dinov2().to(self.device)
+        decoder = load_decoder(self.weights or WEIGHTS).to(self.device)
+        out = []
+        for frames in tqdm(video.frames.split(self.chunk), desc="depth", leave=False):
+            images = F.interpolate(
+                frames.to(self.device), (height, width), mode="bilinear", antialias=True
+            )
+            out.append(without_rim(decoder(backbone(images), images).float().cpu()))
+        return torch.cat(out)
+
+
+def load_decoder(path: Path) -> DepthDecoder:
+    """The trained decoder, ready to use.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+    """
+    decoder = DepthDecoder()
+    decoder.load_state_dict(read_quantized(path))
+    return decoder.eval().requires_grad_(False)
+
+
+def working_size(height: int, width: int, short_side: int) -> tuple[int, int]:
+    """Height and width in whole tokens, the short side as asked, the aspect ratio nearly kept.
+
+    The long side ends at four times the short one, since attention grows with its square.
+    """
+    scale = short_side / min(height, width)
+    sides = [max(PATCH, round(side * scale / PATCH) * PATCH) for side in (height, width)]
+    return min(sides[0], 4 * short_side), min(sides[1], 4 * short_side)
+
+
+def without_rim(disparity: Float[Tensor, "T 1 h w"]) -> Float[Tensor, "T 1 h w"]:
+    """The outermost cells given their inner neighbours' values.
+
+    The decoder's convolutions see zeros beyond the border, and the last cell shows it.
+    """
+    return F.pad(disparity[..., 1:-1, 1:-1], (1, 1, 1, 1), mode="replicate")
+
+
+def sharpen_steps(disparity: Float[Tensor, "T 1 h w"]) -> Float[Tensor, "T 1 h w"]:
+    """Ramps between near and far made into steps; slopes of the ground are left alone.
+
+    Where the 5x5 neighbourhood spans more than a fair part of the frame's disparity, a cell takes
+    on the neighbourhood's smallest or largest value, whichever is closer (a toggle mapping). A
+    ramp would be drawn as a curtain of points that hang between person and background.
+    """
+    near = F.max_pool2d(F.pad(disparity, (2, 2, 2, 2), mode="replicate"), 5, stride=1)
+    far = -F.max_pool2d(F.pad(-disparity, (2, 2, 2, 2), mode="replicate"), 5, stride=1)
+    span = disparity.flatten(1).quantile(0.98, dim=1)[:, None, None, None].clamp_min(1e-9)
+    steep = (((near - far) / span - 0.12) / 0.12).clamp(0, 1)
+    snapped = torch.where(near - disparity < disparity - far, near, far)
+    return disparity + steep * (snapped - disparity)
+
+
+def joint_upsample(
+    coarse: Float[Tensor, "T 1 h w"], frames: Float[Tensor, "T 3 H W"], color_sigma: float = 0.07
+) -> Float[Tensor, "T 1 H W"]:
+    """Coarse values brought to the frames' size, their steps moved onto the steps of the colours.
+
+    Joint bilateral upsampling (Kopf et al. 2007): a pixel averages the 5x5 nearest cells, weighted
+    by distance and by how much the cell's mean colour is its own.
+    """
+    h, w = coarse.shape[2:]
+    size = frames.shape[2:]
+    colors = F.interpolate(frames, (h, w), mode="area")
+    y, x = _offsets(size[0], h).to(frames)[:, None], _offsets(size[1], w).to(frames)
+    total, weights = torch.zeros_like(frames[:, :1]), torch.zeros_like(frames[:, :1])
+    padded, padded_colors = (F.pad(v, (2, 2, 2, 2), mode="replicate") for v in (coarse, colors))
+    for dy in range(-2, 3):
+        for dx in range(-2, 3):
+            window = (..., slice(2 + dy, 2 + dy + h), slice(2 + dx, 2 + dx + w))
+            value = F.interpolate(padded[window], size, mode="nearest")
+            color = F.interpolate(padded_colors[window], size, mode="nearest")
+            away = ((y - dy) ** 2 + (x - dx) ** 2) / (2 * 0.8**2)
+            unlike = (frames - color).square().sum(dim=1, keepdim=True) / (2 * color_sigma**2)
+            # A colour that no cell has must still find a value: the floor leaves it the nearest.
+            weight = torch.exp(-away) * (torch.exp(-unlike) + 1e-4)
+            total, weights = total + weight * value, weights + weight
+    return total / weights
+
+
+def _offsets(size: int, cells: int) -> Float[Tensor, " n"]:
+    """Of each pixel, where in its cell it lies, in cells from the middle: -0.5 to 0.5."""
+    at = (torch.arange(size) + 0.5) * cells / size
+    index = torch.div(torch.arange(size) * cells, size, rounding_mode="floor")
+    return at - index - 0.5
+
+
+def _enlarged(x: Float[Tensor, "B C h w"], height: int, width: int) -> Float[Tensor, "B C _h _w"]:
+    return F.interpolate(x, (height, width), mode="bilinear", align_corners=False)
