@@ -401,7 +401,7 @@ def test_modes_hold_absolute_cameras_too():
 
 def test_scene_radius_is_where_the_nearer_things_stand_and_not_capped():
     z = torch.full((2, 1, 30, 40), 900.0)
-    z[0, 0, 10:22, 10:30] = 700.0  # a subject on more than a quarter of the middle
+    z[0, 0, 5:25, 5:30] = 700.0  # a subject on more than a quarter of the frame
     z[0, 0, 15, 20] = 1e-9  # one outlier does not matter
     z[1] = 3.0
     depth = Depth.of(z)

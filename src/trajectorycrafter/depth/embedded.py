@@ -79,8 +79,9 @@ class EmbeddedDepth:
 
     fov_deg: float = 55.0
     """Horizontal field of view that the returned intrinsics stand for."""
-    working_short_side: int = 252
-    """Frames are looked at in this size, rounded to whole tokens; the decoder was trained at it."""
+    working_short_side: int = 322
+    """Frames are looked at in this size, rounded to whole tokens. The decoder was trained at 252; a
+    little more resolves finer things."""
     weights: Path | None = None
     """Another decoder file; None for the shipped one."""
     device: torch.device | str = "cpu"

@@ -64,29 +64,29 @@ def _arc(t: Tensor, angle_deg: float) -> dict[str, Tensor]:
     return {"azimuth_deg": angle_deg * t, "elevation_deg": angle_deg / 3 * (math.pi * t).sin()}
 
 
-# Signs are those of the released buttons. Amounts are about two thirds of theirs: what every scene
-# bears, since more of the view is invented with every degree.
+# Signs are those of the released buttons. Amounts are about a third of theirs: what a classical
+# fill and depth without a true scale still bear; a generative model bears more (`amount`).
 PRESETS: dict[str, Preset] = {
-    "orbit-left": Preset(20, "degrees", "around the subject to the left", _line(-1, azimuth_deg=1)),
-    "orbit-right": Preset(20, "degrees", "around the subject to the right", _line(azimuth_deg=1)),
-    "orbit-up": Preset(15, "degrees", "up and over the subject", _line(elevation_deg=1)),
+    "orbit-left": Preset(10, "degrees", "around the subject to the left", _line(-1, azimuth_deg=1)),
+    "orbit-right": Preset(10, "degrees", "around the subject to the right", _line(azimuth_deg=1)),
+    "orbit-up": Preset(8, "degrees", "up and over the subject", _line(elevation_deg=1)),
     "orbit-down": Preset(
-        10, "degrees", "down, looking up at the subject", _line(-1, elevation_deg=1)
+        6, "degrees", "down, looking up at the subject", _line(-1, elevation_deg=1)
     ),
-    "pan-left": Preset(0.25, "radius", "straight to the left", _line(-1, right=1)),
-    "pan-right": Preset(0.25, "radius", "straight to the right", _line(right=1)),
-    "pan-up": Preset(0.25, "radius", "straight up", _line(up=1)),
-    "pan-down": Preset(0.25, "radius", "straight down", _line(-1, up=1)),
-    "dolly-in": Preset(0.35, "radius", "forward, towards the subject", _line(dolly=1)),
-    "dolly-out": Preset(0.35, "radius", "backward", _line(-1, dolly=1)),
+    "pan-left": Preset(0.15, "radius", "straight to the left", _line(-1, right=1)),
+    "pan-right": Preset(0.15, "radius", "straight to the right", _line(right=1)),
+    "pan-up": Preset(0.15, "radius", "straight up", _line(up=1)),
+    "pan-down": Preset(0.15, "radius", "straight down", _line(-1, up=1)),
+    "dolly-in": Preset(0.25, "radius", "forward, towards the subject", _line(dolly=1)),
+    "dolly-out": Preset(0.25, "radius", "backward", _line(-1, dolly=1)),
     "zoom-in": Preset(1.5, "times", "longer lens, camera still", _zoom),
     "zoom-out": Preset(1.5, "times", "wider lens, camera still", lambda t, a: _zoom(t, 1 / a)),
     "dolly-zoom": Preset(0.7, "final focal factor", "the subject keeps its size", _dolly_zoom),
-    "spiral": Preset(12, "degrees", "two widening turns while moving forward", _spiral),
-    "arc": Preset(25, "degrees", "to the right in an arc that rises in the middle", _arc),
+    "spiral": Preset(6, "degrees", "two widening turns while moving forward", _spiral),
+    "arc": Preset(12, "degrees", "to the right in an arc that rises in the middle", _arc),
     "static": Preset(0, "none", "the source camera itself", lambda t, a: {}),
     "bullet": Preset(
-        30, "degrees", "time stands still while orbiting right", _line(azimuth_deg=1), "bullet"
+        15, "degrees", "time stands still while orbiting right", _line(azimuth_deg=1), "bullet"
     ),
 }
 

@@ -14,14 +14,14 @@ RELEASED_MAX_RADIUS = 5.0
 """Cap of the released pivot distance, in its depth units."""
 
 
-def scene_radius(depth: Depth, frame: int = 0, region: float = 0.6, share: float = 0.25) -> float:
-    """Distance of the pivot, scene units: where the nearer things in the middle of a frame stand.
+def scene_radius(depth: Depth, frame: int = 0, region: float = 1.0, share: float = 0.25) -> float:
+    """Distance of the pivot, scene units: where the nearer things in a frame stand.
 
     A pivot in the background would carry the camera past the foreground. There is no cap.
 
     Args:
         frame: source frame, for instance the moment that bullet holds.
-        region: side of the middle window as a fraction of the picture; if nothing in it is valid
+        region: side of a middle window as a fraction of the picture; if nothing in it is valid
             the whole frame counts.
         share: of the valid depth in it that is nearer than the pivot.
 
