@@ -134,17 +134,18 @@ class DiffusionGenerator:
         from .model.checkpoints import load_pipeline
 
         machine, generator = settings.machine, settings.generator
+        offload = "none" if device.type == "cpu" else machine.offload
         pipeline = load_pipeline(
             generator.model,
             weights_dir=machine.weights,
             sampler=generator.sampler,
             dtype=dtype,
-            device=device,
-            offload=machine.offload == "model" and device.type != "cpu",
+            device="cpu" if offload == "group" else device,
+            offload=offload == "model",
             rotary=generator.rotary,
         )
-        if machine.offload == "group" and device.type != "cpu":
-            pipeline.transformer.enable_group_offload(device, offload_type="leaf_level")
+        if offload == "group":
+            pipeline.enable_group_offload(device, offload_type="leaf_level")
         if machine.tiling:
             pipeline.vae.enable_tiling()
             pipeline.vae.enable_slicing()
