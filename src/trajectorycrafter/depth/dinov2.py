@@ -47,6 +47,9 @@ class Block(nn.Module):
 class Dinov2(nn.Module):
     """The ViT-S/14 encoder; a call returns the normalised patch tokens of four depths."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, channels: int = CHANNELS, blocks: int = 12, heads: int = 6, grid: int = 37):
         super().__init__()
         self.cls_token = nn.Parameter(torch.zeros(1, 1, channels))

@@ -44,7 +44,7 @@ def clip_flow(video: Video, short_side: int = FLOW_SHORT_SIDE) -> ClipFlow:
     for here, there in pairwise(grey):
         # A fresh object per pair: the search starts from nothing, so a clip's flow does not depend
         # on which pairs were looked at before.
-        search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         forward.append(search.calc(here, there, None))
         backward.append(search.calc(there, here, None))
     there_way, back_way = _stack(forward, grey[0].shape), _stack(backward, grey[0].shape)
