@@ -10,6 +10,7 @@ infinitely far), because errors of such estimators are even in disparity and exp
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import cv2
 import numpy as np
@@ -44,7 +45,8 @@ def clip_flow(video: Video, short_side: int = FLOW_SHORT_SIDE) -> ClipFlow:
     for here, there in pairwise(grey):
         # A fresh object per pair: the search starts from nothing, so a clip's flow does not depend
         # on which pairs were looked at before.
-        search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        # OpenCV's type stub does not know that None means no first guess.
+        search: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         forward.append(search.calc(here, there, None))
         backward.append(search.calc(there, here, None))
     there_way, back_way = _stack(forward, grey[0].shape), _stack(backward, grey[0].shape)
