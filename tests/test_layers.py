@@ -9,7 +9,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "trajectorycrafter"
 LAYER = {
-    "geometry": 0, "video": 0, "video_files": 0, "config": 0, "machine": 0, "released": 0,
+    "geometry": 0, "video": 0, "video_files": 0, "config": 0, "machine": 0, "plugins": 0,
+    "released": 0,
     "rendering": 1, "synthetic": 1, "pictures": 1,
     "depth": 2, "source_cameras": 2, "captioning": 2, "model": 2,
     "stages": 3, "shot": 3, "pipeline": 3, "generation": 3, "reshoot": 3, "plan": 3, "doctor": 3,

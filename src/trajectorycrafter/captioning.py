@@ -5,7 +5,6 @@ words that the released system joins to it are added where the prompt is built, 
 """
 
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,7 +13,15 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from . import released
+from .plugins import load_plugin, unknown_name
 from .video import Video
+
+NAMES = {
+    "blip2": "BLIP-2 looks at the middle frame",
+    "fixed:WORDS": "always these words",
+    "module:attribute": "a callable of your own that takes a Video and returns words",
+}
+"""What `load_captioner` understands."""
 
 
 @runtime_checkable
@@ -103,11 +110,8 @@ def load_captioner(
     if kind == "fixed":
         return FixedCaption(rest)
     if not rest:
-        raise ValueError(f"Expected blip2, fixed:<caption> or module:attribute, got {name!r}.")
-    try:
-        return getattr(import_module(kind), rest)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"Expected a captioner at {name!r}, but: {error}.") from error
+        raise ValueError(unknown_name(name, "captioner", NAMES))
+    return load_plugin(name, "captioner", NAMES)
 
 
 def _eight_bit(video: Video) -> UInt8[Tensor, "3 H W"]:

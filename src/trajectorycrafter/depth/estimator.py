@@ -5,8 +5,6 @@ map means another scene under another field of view. So whatever is loaded here 
 from the field of view asked for, else the estimator's own, else `DEFAULT_FOV_DEG`.
 """
 
-import difflib
-import importlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -19,6 +17,7 @@ from ..geometry.cameras import (
     intrinsics,
     static_cameras,
 )
+from ..plugins import load_plugin, unknown_name
 from ..video import Depth, Video
 
 DEFAULT_FOV_DEG = 55.0
@@ -215,38 +214,5 @@ def _load(
 
         return DepthFile(Path(rest))
     if kind and rest and kind not in ("embedded", "depthcrafter"):
-        return _own(name, kind, rest)
-    raise ValueError(_unknown(name))
-
-
-def _own(name: str, module: str, attribute: str) -> DepthEstimator:
-    """The user's own estimator; a class is made into an object without arguments."""
-    try:
-        found: Any = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        # A missing module inside the user's own is theirs to see.
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise
-        raise ValueError(
-            f"{_unknown(name)} (No module {module!r} either; is its folder on PYTHONPATH?)"
-        ) from error
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            raise ValueError(
-                f"Module {module!r} has no {attribute!r}; expected a depth estimator there."
-            )
-        found = getattr(found, part)
-    estimator: Any = found() if isinstance(found, type) else found
-    if not isinstance(estimator, DepthEstimator):
-        raise ValueError(
-            f"{name} is a {type(estimator).__name__}; expected an object that takes a Video and "
-            "returns a Depth."
-        )
-    return estimator
-
-
-def _unknown(name: str) -> str:
-    kinds = {known.split(":")[0]: known for known in NAMES if known != "module:attribute"}
-    close = difflib.get_close_matches(name.partition(":")[0].lower(), kinds, n=1, cutoff=0.5)
-    hint = f" Did you mean {kinds[close[0]]}?" if close else ""
-    return f"Unknown depth estimator {name!r}.{hint} Known: {', '.join(NAMES)}."
+        return load_plugin(name, "depth estimator", NAMES)
+    raise ValueError(unknown_name(name, "depth estimator", NAMES))

@@ -4,12 +4,11 @@ The one thing a reader would get wrong: the cameras must be in the units of the 
 point clouds of different frames do not meet. `colmap` sees to it; a file's author has to.
 """
 
-import difflib
-import importlib
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from ..geometry.cameras import Cameras
+from ..plugins import load_plugin, unknown_name
 from ..video import Depth, Video
 
 NAMES = {
@@ -50,29 +49,5 @@ def load_source_cameras(name: str = "static") -> SourceCameras:
 
         return CameraFile(Path(rest))
     if kind and rest and kind not in ("static", "colmap"):
-        return _own(name, kind, rest)
-    raise ValueError(_unknown(name))
-
-
-def _own(name: str, module: str, attribute: str) -> SourceCameras:
-    """The user's own source of cameras; a class is made into an object without arguments."""
-    try:
-        found: Any = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        # A missing module inside the user's own is theirs to see.
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise
-        raise ValueError(
-            f"{_unknown(name)} (No module {module!r} either; is its folder on PYTHONPATH?)"
-        ) from error
-    if not hasattr(found, attribute):
-        raise ValueError(f"Module {module!r} has no {attribute!r}; expected source cameras there.")
-    found = getattr(found, attribute)
-    return found() if isinstance(found, type) else found
-
-
-def _unknown(name: str) -> str:
-    kinds = {known.split(":")[0]: known for known in NAMES if known != "module:attribute"}
-    close = difflib.get_close_matches(name.partition(":")[0].lower(), kinds, n=1, cutoff=0.5)
-    hint = f" Did you mean {kinds[close[0]]}?" if close else ""
-    return f"Unknown source of cameras {name!r}.{hint} Known: {', '.join(NAMES)}."
+        return load_plugin(name, "source of cameras", NAMES)
+    raise ValueError(unknown_name(name, "source of cameras", NAMES))
