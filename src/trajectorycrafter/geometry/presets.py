@@ -83,10 +83,10 @@ PRESETS: dict[str, Preset] = {
     "zoom-out": Preset(1.5, "times", "wider lens, camera still", lambda t, a: _zoom(t, 1 / a)),
     "dolly-zoom": Preset(0.7, "final focal factor", "the subject keeps its size", _dolly_zoom),
     "spiral": Preset(6, "degrees", "two widening turns while moving forward", _spiral),
-    "arc": Preset(12, "degrees", "to the right in an arc that rises in the middle", _arc),
+    "arc": Preset(10, "degrees", "to the right in an arc that rises in the middle", _arc),
     "static": Preset(0, "none", "the source camera itself", lambda t, a: {}),
     "bullet": Preset(
-        15, "degrees", "time stands still while orbiting right", _line(azimuth_deg=1), "bullet"
+        10, "degrees", "time stands still while orbiting right", _line(azimuth_deg=1), "bullet"
     ),
 }
 
