@@ -11,7 +11,7 @@ from typing import Literal
 _CODEC_ENCODE, _CODEC_DECODE = 5e-3, 14e-3  # CogVideoX autoencoder
 _DEPTHCRAFTER = 5 * 9e-3 + 6e-3  # five steps of the SVD network, and its autoencoder
 _DEPTHCRAFTER_PARAMETERS = 2.3e9
-_EMBEDDED_DEPTH = 110.0  # a frame, at the fixed working size of the embedded network
+_EMBEDDED_DEPTH = 80.0  # a frame, at the fixed working size of the embedded network
 _RENDER_SECONDS, _FILL_SECONDS = 0.06e-6, 0.9e-6  # a pixel and frame, measured on two cores
 
 TEXT_TOKENS = 226
