@@ -9,7 +9,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "trajectorycrafter"
 LAYER = {
-    "geometry": 0, "video": 0, "video_files": 0, "config": 0, "machine": 0, "plugins": 0,
+    "geometry": 0, "video": 0, "video_files": 0, "video_writing": 0,
+    "config": 0, "machine": 0, "plugins": 0,
     "released": 0,
     "rendering": 1, "synthetic": 1, "pictures": 1,
     "depth": 2, "source_cameras": 2, "captioning": 2, "model": 2,
@@ -27,7 +28,7 @@ ALLOWED = {
     "viser": {"studio"},
     "ray": {"engine"},
     "pycolmap": {"source_cameras"},
-    "av": {"video_files"},
+    "av": {"video_files", "video_writing"},
     "numba": {"rendering"},
     "matplotlib": {"pictures"},
 }

@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from trajectorycrafter import video_files
+from trajectorycrafter import video_files, video_writing
 from trajectorycrafter.video import Video
 from trajectorycrafter.video_files import (
     IMAGE_FPS,
@@ -24,8 +24,8 @@ from trajectorycrafter.video_files import (
     demo_clip,
     probe,
     read_video,
-    write_video,
 )
+from trajectorycrafter.video_writing import write_video
 
 ROOT = Path(__file__).parents[1]
 BARS = [(1, 1, 1), (1, 1, 0), (0, 1, 1), (0, 1, 0), (1, 0, 1), (1, 0, 0), (0, 0, 1), (0, 0, 0)]
@@ -805,7 +805,7 @@ def test_an_interrupted_write_leaves_nothing(
     """The old result stays whole, and no temporary file with it."""
     path = gradient().write(tmp_path / name)
     before = Video.read(path).frames
-    original = video_files._arrays_of
+    original = video_writing._arrays_of
 
     def interrupted(video: Video) -> Iterator[np.ndarray]:
         for index, pixels in enumerate(original(video)):
@@ -813,7 +813,7 @@ def test_an_interrupted_write_leaves_nothing(
                 raise error
             yield pixels
 
-    monkeypatch.setattr(video_files, "_arrays_of", interrupted)
+    monkeypatch.setattr(video_writing, "_arrays_of", interrupted)
     with pytest.raises(error):
         gradient(5).write(path, overwrite=True)
     assert left_in(tmp_path) == [name]
@@ -825,7 +825,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str)
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(video_files.os, "replace", full)
+    monkeypatch.setattr(video_writing.os, "replace", full)
     with pytest.raises(OSError, match=r"Could not write .*No space left.*nothing was kept") as seen:
         gradient().write(tmp_path / name)
     assert seen.value.errno == errno.ENOSPC

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from .geometry.cameras import Cameras
 from .video import Depth, Video
-from .video_files import complete_or_nothing
+from .video_writing import complete_or_nothing
 
 GAP = 4
 """Pixels between panels."""

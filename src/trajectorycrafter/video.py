@@ -1,7 +1,8 @@
 """Moving pictures and their depth: the two values that every stage passes on.
 
 The one thing a reader would get wrong: frames are `T 3 H W`, RGB, float32 in [0, 1], always. Other
-ranges and layouts exist only where files are decoded or encoded (`video_files.py`).
+ranges and layouts exist only where files are decoded or encoded (`video_files.py`,
+`video_writing.py`).
 """
 
 from dataclasses import dataclass, replace
@@ -48,8 +49,8 @@ class Video:
         return read_video(path, choice or FrameChoice())
 
     def write(self, path: str | Path, *, overwrite: bool = False, crf: int = 14) -> Path:
-        """Write an H.264 mp4, or PNGs if `path` has no suffix; see `video_files.write_video`."""
-        from .video_files import write_video
+        """Write an H.264 mp4, or PNGs if `path` has no suffix; see `video_writing.write_video`."""
+        from .video_writing import write_video
 
         return write_video(self, path, overwrite=overwrite, crf=crf)
 
