@@ -18,7 +18,7 @@ from trajectorycrafter.geometry.transforms import rigid, rotation_y
 from trajectorycrafter.rendering import render as rendering
 from trajectorycrafter.rendering import splatting
 from trajectorycrafter.rendering.point_cloud import DynamicPointCloud, lift
-from trajectorycrafter.synthetic.scene import Scene, render_scene
+from trajectorycrafter.synthetic.scene import Scene
 
 FRAMES, THREADS, REPEATS = 49, 2, 5
 RELEASED_WARPER = {(384, 672): 0.087, (576, 1024): 0.177}
@@ -29,7 +29,7 @@ def moments(height: int, width: int) -> DynamicPointCloud:
     """A procedural clip's cloud; its moments share one frame to keep the set-up short."""
     K = intrinsics(focal_from_fov(60.0, width), height, width)
     source = static_cameras(K, height, width)
-    cloud = lift(*render_scene(Scene.make(0), source, torch.zeros(1), samples=1), source)
+    cloud = lift(*Scene.make(0, place="room").render(source, torch.zeros(1), samples=1), source)
     return cloud[[0] * FRAMES]
 
 

@@ -2,7 +2,8 @@
 
 Tolerances: 2e-5 for the autoencoder and for the conditions (values of size 1), 1e-4 for latents
 after guided steps, which magnify differences in the last bits about six times a step. Euler begins
-at sigma 4096, where one float32 step is 5e-4, so its earlier latents are held to 2e-3 only.
+at sigma 4096, where one float32 step is 5e-4: its last latents are held to that, the earlier ones
+to 2e-3. Processors with other instructions round otherwise; both limits hold on all tried.
 """
 
 import copy
@@ -152,8 +153,8 @@ def test_every_sampler_equals_the_released_run(name: str) -> None:
     steps = denoised(pipe, golden_conditions("pipeline_ddim"), seeded(43))
     stored = tensors("pipeline/pipeline_samplers")[f"{name}.timesteps"]
     assert torch.equal(pipe.scheduler.timesteps.cpu(), stored)
-    report(f"sampler {name}, last", worst(steps[-1], golden[-1]), TOLERANCE)
-    early = 2e-3 if name.startswith("Euler") else TOLERANCE
+    last, early = (5e-4, 2e-3) if name.startswith("Euler") else (TOLERANCE, TOLERANCE)
+    report(f"sampler {name}, last", worst(steps[-1], golden[-1]), last)
     report(f"sampler {name}, all", worst(steps, golden), early)
 
 

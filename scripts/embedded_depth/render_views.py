@@ -123,35 +123,33 @@ def look(scene: Scene) -> np.ndarray:
 class Renderer:
     """Draws scenes off screen, half as large again for smooth edges in the colours."""
 
-    def __init__(self, textures: M.Textures):
+    def __init__(self):
         self.gl = moderngl.create_context(standalone=True, backend="egl")
         self.gl.enable(moderngl.DEPTH_TEST)
         self.program = self.gl.program(VERTEX, FRAGMENT)
         self.caster = self.gl.program(SHADOW_VERTEX, SHADOW_FRAGMENT)
-        self.textures, self.loaded, self.targets, self.held = textures, {}, {}, {}
+        self.loaded, self.targets, self.held = {}, {}, {}
         self.white = self.gl.texture((1, 1), 4, b"\xff" * 4)
         self.shadow_map = self.gl.depth_texture((512, 512))
         self.shadow_map.compare_func = ""
         self.shadow_target = self.gl.framebuffer(depth_attachment=self.shadow_map)
 
-    def texture(self, name: str | None) -> moderngl.Texture:
-        if name is None:
+    def texture(self, image: M.Image | None) -> moderngl.Texture:
+        if image is None:
             return self.white
-        if name not in self.loaded:
-            image = self.textures.images[name]
+        if id(image) not in self.loaded:
             made = self.gl.texture(image.shape[1::-1], 4, image.tobytes())
             made.build_mipmaps()
             made.filter = (moderngl.LINEAR_MIPMAP_LINEAR, moderngl.LINEAR)
-            self.loaded[name] = made
-        return self.loaded[name]
+            self.loaded[id(image)] = made
+        return self.loaded[id(image)]
 
     def buffer(self, part: M.Part) -> moderngl.Buffer:
-        if not part.lasting:
+        # Models of the catalogue are shared, hence read-only, and stay on the graphics side.
+        if part.vertices.flags.writeable:
             return self.gl.buffer(np.ascontiguousarray(part.vertices, np.float32))
         if id(part.vertices) not in self.held:
-            self.held[id(part.vertices)] = self.gl.buffer(
-                np.ascontiguousarray(part.vertices, np.float32)
-            )
+            self.held[id(part.vertices)] = self.gl.buffer(part.vertices)
         return self.held[id(part.vertices)]
 
     def target(self, height: int, width: int) -> moderngl.Framebuffer:
@@ -178,7 +176,7 @@ class Renderer:
                 continue
             self.caster["model"].write(item.model.T.astype("f4").tobytes())
             for part, buffer in zip(item.parts, held, strict=True):
-                self.texture(part.texture).use(0)
+                self.texture(part.image).use(0)
                 array = self.gl.vertex_array(
                     self.caster, [(buffer, "3f 12x 2f", "in_position", "in_uv")]
                 )
@@ -194,13 +192,13 @@ class Renderer:
             self.program["model"].write(item.model.T.astype("f4").tobytes())
             self.program["patchy"].value, self.program["shine"].value = item.patchy, item.shine
             for part, buffer in zip(item.parts, held, strict=True):
-                self.texture(part.texture).use(0)
+                self.texture(part.image).use(0)
                 self.program["tint"].value = tuple(map(float, part.tint))
                 layout = (buffer, "3f 3f 2f", "in_position", "in_normal", "in_uv")
                 array = self.gl.vertex_array(self.program, [layout])
                 array.render()
                 array.release()
-                if not part.lasting:
+                if part.vertices.flags.writeable:
                     buffer.release()
         color = np.frombuffer(target.read(components=4, attachment=0), np.uint8).reshape(*shape, 4)
         disparity = np.frombuffer(target.read(components=1, attachment=1, dtype="f4"), np.float32)
@@ -248,60 +246,17 @@ class World:
     def __init__(self, sources: Path, rng: np.random.Generator):
         self.rng = rng
         self.textures = M.gather_textures(sources, rng)
-        self.entries = M.catalogue(sources / "sh3f")
-        self.meshes: dict[Path, M.Mesh | None] = {}
-        is_plant = (
-            "tree",
-            "pine",
-            "palm",
-            "cypress",
-            "beech",
-            "maple",
-            "blossom",
-            "bush",
-            "hedge",
-            "ficus",
-            "acacia",
-            "bamboo",
-            "oak",
-            "willow",
-            "birch",
-        )
-        by = lambda test: [e for e in self.entries if test(e)]  # noqa: E731
-        self.plants = by(
-            lambda e: e.category == "Exterior" and any(w in e.name.lower() for w in is_plant)
-        )
-        self.people = by(lambda e: e.category == "Characters")
-        self.vehicles = by(lambda e: e.category == "Vehicles")
-        self.exterior = by(
-            lambda e: e.category == "Exterior" and e not in self.plants and max(e.size) < 6
-        )
-        self.poles = by(
-            lambda e: (
-                e.size[1] > 1.8
-                and e.category in ("Lights", "Exterior")
-                and max(e.size[0], e.size[2]) < 1.2
-            )
-        )
-        self.indoor = by(
-            lambda e: (
-                e.category
-                not in ("Exterior", "Vehicles", "Characters", "Staircases", "Doors and windows")
-                and max(e.size) > 0.35
-            )
-        )
-        self.small = by(
-            lambda e: (
-                0.05 < max(e.size) < 0.6 and e.category not in ("Doors and windows", "Exterior")
-            )
-        )
-        self.tables = by(
-            lambda e: (
-                any(w in e.name.lower() for w in ("table", "desk", "cabinet", "drawers", "chest"))
-                and 0.3 < e.size[1] < 1.1
-            )
-        )
-        self.openings = by(lambda e: e.category == "Doors and windows")
+        self.meshes: dict[M.Entry, M.Mesh | None] = {}
+        pools = M.kinds(M.catalogue(sources))
+        self.plants, self.people, self.vehicles = (
+            pools["plants"], pools["people"], pools["vehicles"]
+        )  # fmt: skip
+        self.exterior, self.poles, self.indoor = (
+            pools["exterior"], pools["poles"], pools["indoor"]
+        )  # fmt: skip
+        self.small, self.tables, self.openings = (
+            pools["small"], pools["tables"], pools["openings"]
+        )  # fmt: skip
 
     def chance(self, p: float) -> bool:
         return self.rng.random() < p
@@ -312,9 +267,9 @@ class World:
     def mesh(self, entries: list[M.Entry]) -> M.Mesh:
         while True:
             entry = self.pick(entries)
-            if entry.path not in self.meshes:
-                self.meshes[entry.path] = M.load_mesh(entry, self.textures)
-            mesh = self.meshes[entry.path]
+            if entry not in self.meshes:
+                self.meshes[entry] = M.load_mesh(entry)
+            mesh = self.meshes[entry]
             if mesh is not None:
                 return mesh
 
@@ -328,15 +283,14 @@ class World:
             parts = [
                 M.Part(
                     p.vertices,
-                    p.texture,
+                    p.image,
                     tuple((np.array(p.tint) * shade).clip(0.02, 1)),
-                    p.lasting,
                 )
                 for p in parts
             ]
         return Item(parts, place(x, y, z, turn, scale), shine=self.rng.choice([0, 0, 0.2, 0.6]))
 
-    def surface(self) -> tuple[str | None, tuple]:
+    def surface(self) -> tuple[M.Image | None, tuple]:
         """A texture and a tint for walls, boxes and the like."""
         if self.chance(0.15):
             return None, tuple(self.rng.uniform(0.1, 1, 3))
@@ -349,7 +303,7 @@ class World:
 
     def shape(self, data: np.ndarray, model: np.ndarray, texture="any", tint=None, **more) -> Item:
         name, color = self.surface()
-        if texture != "any":
+        if not isinstance(texture, str):
             name, color = texture, tint or (1, 1, 1)
         return Item([M.Part(data, name, tint or color)], model, **more)
 
@@ -397,7 +351,7 @@ class World:
             wide = height * r.uniform(0.3, 0.9)
             m[:3, :3] = m[:3, :3] @ np.diag([wide, (height - top), wide])
             shade = tuple(r.uniform(0.5, 1.2) * np.ones(3))
-            items.append(self.shape(crown, m, f"leaves{r.integers(16)}", shade))
+            items.append(self.shape(crown, m, self.pick(self.textures.leaves), shade))
         return items
 
     def person(self, x, z, turn=None) -> list[Item]:
@@ -532,7 +486,7 @@ class World:
             item = Item(mesh.parts, place(x, 0, z, turn), shine=r.choice([0, 0, 0.3]))
             scene.items.append(item)
             if 0.3 < mesh.size[1] < 1.2 and self.chance(0.5):
-                scene.items += self.things_on(item, mesh.size, r.integers(1, 6))
+                scene.items += self.things_on(item, np.array(mesh.size), r.integers(1, 6))
         for _ in range(r.choice([0, 0, 1, 1, 2, 3])):
             scene.items += self.person(r.uniform(-0.4, 0.4) * w, r.uniform(-0.45, 0.3) * d)
         return scene
@@ -543,7 +497,11 @@ class World:
         scene = Scene(
             eye, 0, r.normal(-2, 6) - eye[1], r.normal(0, 1.5), r.uniform(30, 80), outdoor=True
         )
-        name = f"grass{r.integers(16)}" if self.chance(0.7) else self.pick(self.textures.surfaces)
+        name = (
+            self.pick(self.textures.grass)
+            if self.chance(0.7)
+            else self.pick(self.textures.surfaces)
+        )
         scene.items.append(
             self.shape(
                 M.ground(500, r.uniform(0.15, 1)),
@@ -571,7 +529,9 @@ class World:
             inner = r.uniform(40, 150)
             land = M.hills(r, inner, inner * 3, r.uniform(5, 80))
             scene.items.append(
-                self.shape(land, np.eye(4), f"grass{r.integers(16)}", shadow=False, patchy=0.6)
+                self.shape(
+                    land, np.eye(4), self.pick(self.textures.grass), shadow=False, patchy=0.6
+                )
             )
         for _ in range(r.choice([0, 1, 2, 2])):
             scene.items.append(self.treeline())
@@ -607,14 +567,14 @@ class World:
         uv = np.concatenate([np.stack([u, 0 * u], -1), np.stack([u, 0 * u + 0.98], -1)])
         shade = tuple(r.uniform(0.4, 1.1) * np.ones(3))
         return self.shape(
-            M.soup(points, faces, uv), place(), f"line{r.integers(16)}", shade, shadow=False
+            M.soup(points, faces, uv), place(), self.pick(self.textures.lines), shade, shadow=False
         )
 
     def building(self, x, z, size) -> Item:
         m = place(x, 0, z, self.rng.choice([0, 90, self.rng.uniform(0, 360)]))
         m[:3, :3] = m[:3, :3] @ np.diag(size)
         name = (
-            f"facade{self.rng.integers(16)}"
+            self.pick(self.textures.facades)
             if self.chance(0.8)
             else self.pick(self.textures.surfaces)
         )
@@ -856,7 +816,7 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     world = World(args.sources, np.random.default_rng(args.first))
-    renderer = Renderer(world.textures)
+    renderer = Renderer()
     for shard in range(args.first, args.first + args.views // args.shard):
         world.rng = np.random.default_rng(shard)
         height, width = SIZES[world.rng.choice(3, p=[0.45, 0.4, 0.15])]

@@ -15,6 +15,7 @@ but whether the *picture* stands still is measured per pixel, so a moving camera
 static finds little that agrees and costs little.
 """
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import torch
@@ -45,6 +46,9 @@ REACH = 0.12
 """How far apart the two sides of a hole are looked for, as a fraction of the longer side."""
 CHUNK = 8
 """Frames filled at once."""
+PARTS = ("rims", "stretched", "static", "continued", "seam")
+"""The sources of the module's list that can be left out, to measure what each brings; the smooth
+fill always closes what the others leave open."""
 
 
 def fill(
@@ -55,6 +59,7 @@ def fill(
     source_frame: Int[Tensor, " T"],
     *,
     static_source: bool | None = None,
+    parts: Collection[str] = PARTS,
 ) -> Float[Tensor, "T 3 H W"]:
     """The render with its holes filled.
 
@@ -63,26 +68,38 @@ def fill(
         cloud: the source video's points, row by row of `source_cameras`, all moments.
         source_frame: moment shown in each frame of the view.
         static_source: whether the source camera stands still; None reads it from its matrices.
+        parts: those of `PARTS` that take part.
 
     Raises:
-        ValueError: if the counts of frames, moments or points do not fit each other.
+        ValueError: if the counts of frames, moments or points do not fit each other, or a part is
+            unknown.
     """
     _check(view, cloud, source_cameras, cameras, source_frame)
+    if not set(parts) <= set(PARTS):
+        raise ValueError(f"parts are some of {', '.join(PARTS)}; got {', '.join(parts)}.")
     if static_source is None:
         static_source = _stands_still(source_cameras)
     cloud = _on(cloud, view.frames.device)
-    completed = _rims(view, cloud, cameras, source_frame)
-    completed = _stretched(completed, cloud, source_cameras, cameras, source_frame)
+    completed = view
+    if "rims" in parts:
+        completed = _rims(completed, cloud, cameras, source_frame)
+    if "stretched" in parts:
+        completed = _stretched(completed, cloud, source_cameras, cameras, source_frame)
     if static_source:
         color, z, agrees = static_background(cloud, source_cameras)
-        completed = _behind(completed, _lifted(color, z, agrees, source_cameras[:1]), cameras)
-        color, z = _whole(color, z, agrees)
-        beyond = continued(color, z, source_cameras[:1])
-        completed = _behind(completed, beyond, cameras)
+        if "static" in parts:
+            still = _lifted(color, z, agrees, source_cameras[:1])
+            completed = _behind(completed, still, cameras)
+        if "continued" in parts:
+            color, z = _whole(color, z, agrees)
+            completed = _behind(completed, continued(color, z, source_cameras[:1]), cameras)
     else:
-        completed = _behind(completed, static_points(cloud, source_cameras), cameras)
-        completed = _continue_each(completed, cloud, source_cameras, cameras, source_frame)
-    return _seamless(view, _smooth(completed))
+        if "static" in parts:
+            completed = _behind(completed, static_points(cloud, source_cameras), cameras)
+        if "continued" in parts:
+            completed = _continue_each(completed, cloud, source_cameras, cameras, source_frame)
+    completed = _smooth(completed)
+    return _seamless(view, completed) if "seam" in parts else _kept(view, completed)
 
 
 def push_pull(
@@ -392,7 +409,12 @@ def _seamless(view: Render, filled: Float[Tensor, "T 3 H W"]) -> Float[Tensor, "
     near = F.avg_pool2d(seen, 3, stride=1, padding=1)
     mean = F.avg_pool2d(view.frames * seen, 3, stride=1, padding=1) / near.clamp(min=1e-6)
     blended = torch.lerp(filled, mean, near.clamp(max=0.5))
-    return torch.where(view.visible, view.frames, blended).clamp(0, 1)
+    return _kept(view, blended)
+
+
+def _kept(view: Render, filled: Float[Tensor, "T 3 H W"]) -> Float[Tensor, "T 3 H W"]:
+    """The fill in the holes, the render elsewhere."""
+    return torch.where(view.visible, view.frames, filled).clamp(0, 1)
 
 
 def _whole(

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -32,7 +32,7 @@ LARGEST_CHANGE = 2.0
 
 @dataclass(frozen=True)
 class Colmap:
-    """Source cameras from COLMAP's incremental mapping of neighbouring frames."""
+    """Source cameras from COLMAP's mapping of neighbouring frames."""
 
     refine_focal: bool = False
     """Also fit the focal length (one for the clip). Off, since on plain surfaces a clip's small
@@ -43,6 +43,12 @@ class Colmap:
     least_share: float = 0.5
     """Fewer frames placed than this is an error; between placed frames the path is interpolated."""
     seed: int = 0
+    mappers: tuple[Literal["incremental", "global"], ...] = ("incremental",)
+    """COLMAP's own mapper, or GLOMAP (Pan et al. 2024), which is part of it since 4.0. Of several
+    runs, each with a seed of its own, the one that fits its points best is kept."""
+    largest_error: float | None = None
+    """Pixels by which matches and points may miss; None for COLMAP's 4, which are meant for large
+    photographs. In a small picture 4 pixels let moving things and false motions pass."""
 
     def __post_init__(self) -> None:
         _pycolmap()
@@ -60,10 +66,14 @@ class Colmap:
                 "Take more frames, or source cameras `static`."
             )
         K = known_intrinsics(depth)[0].cpu()
-        with TemporaryDirectory(prefix="trajectorycrafter-colmap-") as folder:
-            found = self._map(video, K, Path(folder))
-        placed = sorted(found.images.values(), key=lambda image: image.name)
-        placed = [image for image in placed if image.has_pose]
+        found = self._map(video, K[None])
+        if found is None:
+            raise ValueError(
+                "Structure from motion found no camera motion in this clip: too little texture, or "
+                "the camera stands still or only turns. Use source cameras `static`, or give "
+                "a file."
+            )
+        placed = _placed(found)
         if len(placed) < self.least_share * len(video):
             raise ValueError(
                 f"Structure from motion placed {len(placed)} of {len(video)} frames; expected at "
@@ -81,50 +91,153 @@ class Colmap:
         scale = _scale(placed, found, depth)
         return _for_every_frame(cameras, placed, scale, len(video), depth.z.device)
 
-    def _map(self, video: Video, K: Float[Tensor, "3 3"], folder: Path) -> Any:
-        """The reconstruction with the most frames."""
-        colmap = _pycolmap()
-        pictures, database = folder / "frames", folder / "database.db"
-        pictures.mkdir()
-        for i, frame in enumerate(video.frames):
-            pixels = (frame.permute(1, 2, 0).cpu().numpy() * 255).round().clip(0, 255)
-            cv2.imwrite(str(pictures / f"{i:06d}.png"), pixels.astype(np.uint8)[..., ::-1])
-        lens = colmap.ImageReaderOptions()
-        lens.camera_model, lens.camera_params = _lens(K)
-        pairs = colmap.SequentialPairingOptions()
-        pairs.overlap = self.neighbours
-        with _quiet(colmap), tqdm(total=len(video), desc="cameras", leave=False) as progress:
-            colmap.set_random_seed(self.seed)
-            colmap.extract_features(
-                database, pictures, camera_mode=colmap.CameraMode.SINGLE, reader_options=lens
-            )
-            colmap.match_sequential(database, pairing_options=pairs)
-            models = colmap.incremental_mapping(
-                database,
-                pictures,
-                folder,
-                options=self._options(colmap, len(video)),
-                next_image_callback=progress.update,
-            )
-        if not models:
-            raise ValueError(
-                "Structure from motion found no camera motion in this clip: too little texture, or "
-                "the camera stands still or only turns. Use source cameras `static`, or give "
-                "a file."
-            )
-        return max(models.values(), key=lambda model: model.num_reg_images())
+    def place(
+        self, video: Video, K: Float[Tensor, "T 3 3"] | None = None
+    ) -> tuple[Cameras, Int[Tensor, " n"]]:
+        """The cameras that the pictures alone tell, and the frames they belong to, in order.
 
-    def _options(self, colmap: Any, frames: int) -> Any:
+        World and unit of length are COLMAP's own. Nothing is filled in and nothing is an error:
+        where no motion is found, there are no cameras.
+
+        Args:
+            K: the lens of every frame, kept as it is unless `refine_focal`; None fits one focal
+                length to the clip.
+        """
+        found = None if len(video) < FEWEST_FRAMES else self._map(video, K)
+        if found is None:
+            return Cameras(torch.empty(0, 4, 4), torch.empty(0, 3, 3), video.height, video.width), (
+                torch.empty(0, dtype=torch.long)
+            )
+        placed = _placed(found)
+        frames = torch.tensor([int(Path(image.name).stem) for image in placed])
+        lens = found if K is None or self.refine_focal else K.cpu()[frames]
+        return _cameras(placed, lens, video), frames
+
+    def _map(self, video: Video, K: Float[Tensor, "n 3 3"] | None) -> Any | None:
+        """The best reconstruction; None if there is no motion to be found.
+
+        Args:
+            K: one lens for all frames, one for each, or None for an unknown one.
+        """
+        colmap, models = _pycolmap(), []
+        refine = self.refine_focal or K is None
+        with TemporaryDirectory(prefix="trajectorycrafter-colmap-") as name, _quiet(colmap):
+            folder = Path(name)
+            pictures, database = folder / "frames", folder / "database.db"
+            _write_pictures(video, pictures)
+            colmap.set_random_seed(self.seed)
+            _extract(colmap, database, pictures, K)
+            self._match(colmap, database)
+            for i, mapper in enumerate(self.mappers):
+                colmap.set_random_seed(self.seed + i)
+                if mapper == "global":
+                    options = self._global_options(colmap, self.seed + i, refine)
+                    found = colmap.global_mapping(database, pictures, folder, options=options)
+                else:
+                    options = self._options(colmap, self.seed + i, len(video), refine)
+                    with tqdm(total=len(video), desc="cameras", delay=1, leave=False) as progress:
+                        found = colmap.incremental_mapping(
+                            database,
+                            pictures,
+                            folder,
+                            options=options,
+                            next_image_callback=progress.update,
+                        )
+                models += found.values()
+        return _best(models)
+
+    def _match(self, colmap: Any, database: Path) -> None:
+        pairs, check = colmap.SequentialPairingOptions(), colmap.TwoViewGeometryOptions()
+        pairs.overlap = self.neighbours
+        if self.largest_error is not None:
+            check.ransac.max_error = self.largest_error
+        colmap.match_sequential(database, pairing_options=pairs, verification_options=check)
+
+    def _options(self, colmap: Any, seed: int, frames: int, refine: bool) -> Any:
         options = colmap.IncrementalPipelineOptions()
-        options.ba_refine_focal_length = self.refine_focal
-        options.mapper.abs_pose_refine_focal_length = self.refine_focal
+        options.ba_refine_focal_length = refine
+        options.mapper.abs_pose_refine_focal_length = refine
         options.ba_refine_extra_params = False
         options.extract_colors = False
-        options.random_seed = self.seed
+        options.random_seed = seed
         options.min_model_size = min(FEWEST_FRAMES, frames)
         # A clip's parallax is far smaller than that of photographs, for which 16 degrees is meant.
         options.mapper.init_min_tri_angle = 4.0
+        if self.largest_error is not None:
+            options.mapper.init_max_error = self.largest_error
+            options.mapper.filter_max_reproj_error = self.largest_error
+            # COLMAP's own proportion: 12 to 4 pixels.
+            options.mapper.abs_pose_max_error = 3 * self.largest_error
+            # Else only false motions are left to start a dolly from.
+            options.mapper.init_max_forward_motion = 1.0
         return options
+
+    def _global_options(self, colmap: Any, seed: int, refine: bool) -> Any:
+        options = colmap.GlobalPipelineOptions()
+        options.mapper.bundle_adjustment.refine_focal_length = refine
+        options.mapper.bundle_adjustment.refine_extra_params = False
+        options.random_seed = seed
+        return options
+
+
+def _best(models: list[Any]) -> Any | None:
+    """Of the reconstructions with many frames and points, the one with the smallest pixel error.
+
+    Not the one with the most points: seen along a dolly, a wall allows a second motion, which fits
+    a few more points three times worse. Nor the smallest error alone: few points always fit.
+    """
+    frames = max((model.num_reg_images() for model in models), default=0)
+    seen = max((model.compute_num_observations() for model in models), default=0)
+    full = [
+        model
+        for model in models
+        if model.num_reg_images() >= 0.9 * frames
+        and model.compute_num_observations() >= max(1, 0.4 * seen)
+    ]
+    return min(full, key=lambda model: model.compute_mean_reprojection_error(), default=None)
+
+
+def _write_pictures(video: Video, folder: Path) -> None:
+    folder.mkdir()
+    for i, frame in enumerate(video.frames):
+        pixels = (frame.permute(1, 2, 0).cpu().numpy() * 255).round().clip(0, 255)
+        cv2.imwrite(str(folder / f"{i:06d}.png"), pixels.astype(np.uint8)[..., ::-1])
+
+
+def _extract(colmap: Any, database: Path, pictures: Path, K: Tensor | None) -> None:
+    """Features of all pictures, with one lens for all or, if it changes, one for each."""
+    lens = colmap.ImageReaderOptions()
+    lens.camera_model = "SIMPLE_PINHOLE"
+    if K is not None:
+        lens.camera_model, lens.camera_params = _lens(K[0])
+    zooms = K is not None and not torch.equal(K, K[:1].expand_as(K))
+    mode = colmap.CameraMode.PER_IMAGE if zooms else colmap.CameraMode.SINGLE
+    colmap.extract_features(database, pictures, camera_mode=mode, reader_options=lens)
+    if K is not None and zooms:
+        _write_lenses(colmap, database, K)
+
+
+def _write_lenses(colmap: Any, database: Path, K: Float[Tensor, "T 3 3"]) -> None:
+    """Give every picture its own K."""
+    with colmap.Database.open(database) as entries:
+        for image in entries.read_all_images():
+            camera = entries.read_camera(image.camera_id)
+            model, numbers = _lens(K[int(Path(image.name).stem)])
+            changed = colmap.Camera(
+                camera_id=camera.camera_id,
+                model=model,
+                width=camera.width,
+                height=camera.height,
+                params=[float(number) for number in numbers.split(",")],
+                has_prior_focal_length=True,
+            )
+            entries.update_camera(changed)
+
+
+def _placed(found: Any) -> list[Any]:
+    """The images that got a camera, in the order of the frames."""
+    images = sorted(found.images.values(), key=lambda image: image.name)
+    return [image for image in images if image.has_pose]
 
 
 def _lens(K: Float[Tensor, "3 3"]) -> tuple[str, str]:
@@ -151,9 +264,9 @@ def _pycolmap() -> Any:
 
 @contextmanager
 def _quiet(colmap: Any) -> Iterator[None]:
-    """COLMAP reports every step on the terminal; only what fails is of interest."""
+    """COLMAP reports every step and every try on the terminal; what comes of them is told by us."""
     before = colmap.logging.minloglevel
-    colmap.logging.minloglevel = 2
+    colmap.logging.minloglevel = 3
     try:
         yield
     finally:
@@ -161,7 +274,11 @@ def _quiet(colmap: Any) -> Iterator[None]:
 
 
 def _cameras(placed: list[Any], lens: Any, video: Video) -> Cameras:
-    """The placed frames' cameras in COLMAP's scale; `lens` is K or the reconstruction it is in."""
+    """The placed frames' cameras in COLMAP's scale.
+
+    Args:
+        lens: K, one or one per placed frame, or the reconstruction it is in.
+    """
     world_to_camera = torch.eye(4).repeat(len(placed), 1, 1)
     matrices = np.stack([image.cam_from_world().matrix() for image in placed])
     world_to_camera[:, :3] = torch.from_numpy(matrices).float()

@@ -1,0 +1,1 @@
+"""Dynamic scenes from textured meshes, drawn on the graphics side (extra `synthetic`)."""
