@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .config import RedirectSettings
 from .depth.estimator import DepthEstimator, check_depth, completed, load_depth_estimator
-from .generation import Generator, load_generator, parity_size
+from .generation import DiffusionGenerator, Generator, load_generator, parity_size
 from .geometry.cameras import Cameras, check_cameras
 from .geometry.scene_scale import released_radius, scene_radius
 from .geometry.trajectories import Trajectory
@@ -59,6 +59,26 @@ class TrajectoryCrafter:
         self._generator = None if isinstance(model, str) else model
         self._depth = None if isinstance(depth, str) else depth
         self._source = None if isinstance(source, str) else source
+
+    def with_settings(self, settings: RedirectSettings) -> "TrajectoryCrafter":
+        """One for other settings, which keeps the loaded parts that they leave as they are.
+
+        Raises:
+            ValueError: as the constructor.
+        """
+        other = TrajectoryCrafter(self._generator, self._depth, self._source, settings=settings)
+        ours, theirs = self.settings, settings
+        machine = ours.machine == theirs.machine and ours.parity == theirs.parity
+        seed = ours.generator.seed == theirs.generator.seed
+        if "depth_estimator" in vars(self) and machine and seed and ours.depth == theirs.depth:
+            vars(other)["depth_estimator"] = self.depth_estimator
+        prompt = replace(ours.generator, prompt=theirs.generator.prompt)
+        if "generator" in vars(self) and machine and prompt == theirs.generator:
+            loaded = self.generator
+            if isinstance(loaded, DiffusionGenerator):
+                loaded = replace(loaded, settings=theirs.generator)
+            vars(other)["generator"] = loaded
+        return other
 
     @cached_property
     def depth_estimator(self) -> DepthEstimator:

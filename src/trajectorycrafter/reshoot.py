@@ -61,6 +61,7 @@ def redirect(
     overwrite: bool = False,
     resume: bool = False,
     render_only: bool = False,
+    crafter: TrajectoryCrafter | None = None,
     say: Say = print,
 ) -> Path:
     """Re-shoot a clip and write everything into the folder `out`.
@@ -71,6 +72,8 @@ def redirect(
         overwrite: replace the outputs of an earlier run.
         resume: go on with an earlier run of the same clip and settings that was stopped.
         render_only: stop before the generator; needs no weights.
+        crafter: does the work, with its own settings in place of `settings`; one that has loaded
+            its parts need not load them again.
         say: told the plan and the stages, a line each.
 
     Returns:
@@ -81,14 +84,14 @@ def redirect(
         ValueError: input that cannot be used, or `out` is taken.
         OSError: `out` cannot be written.
     """
-    settings = settings or RedirectSettings()
+    settings = crafter.settings if crafter is not None else settings or RedirectSettings()
     source = demo_clip() if str(clip) == "demo" and not Path(clip).exists() else Path(clip)
     out = Path(out)
     info = probe(source)
     choice = frame_choice(info, settings)
     # A wrong path is told before long work.
     make_trajectory(settings.camera, _expected_frames(info, choice), settings.parity)
-    crafter = TrajectoryCrafter(settings=settings)
+    crafter = crafter or TrajectoryCrafter(settings=settings)
     if not render_only:
         check_model(settings)
     record = _new_record(source, settings, render_only)

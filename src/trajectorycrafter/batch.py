@@ -1,0 +1,381 @@
+"""The job over a manifest: every clip re-shot into its own folder, whatever befalls the others.
+
+The one thing a reader would get wrong: `batch.json` tells how things stand, but resuming does not
+trust it; whether a clip is done is read from its own `run.json`.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from .config import RedirectSettings
+from .engine import Engine, check_engine, run_all
+from .files import write_json
+from .generation import check_model
+from .machine import pick_device, pick_dtype
+from .manifest import Job, check_depth_name, read_manifest
+from .pipeline import TrajectoryCrafter
+from .plan import duration
+from .reshoot import redirect
+
+Say = Callable[[str], None]
+Status = Literal["waiting", "running", "done", "failed", "stopped"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """How one job stands."""
+
+    name: str
+    clip: str
+    trajectory: str
+    status: Status = "waiting"
+    seconds: float | None = None
+    """Wall time of the attempt that ended; None before, and for a job found done."""
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """How all jobs of a batch ended."""
+
+    records: list[Record]
+    """In the manifest's order."""
+    made: frozenset[str] = field(default=frozenset())
+    """Names of the jobs that were done now, not found done."""
+
+    @property
+    def failed(self) -> list[Record]:
+        return [record for record in self.records if record.status == "failed"]
+
+    @property
+    def done(self) -> list[Record]:
+        return [record for record in self.records if record.status == "done"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker is given: one clip, its settings and its folder."""
+
+    name: str
+    clip: Path
+    folder: Path
+    settings: RedirectSettings
+    overwrite: bool
+    resume: bool
+    render_only: bool
+
+
+def redirect_all(
+    manifest: str | Path,
+    out: str | Path,
+    settings: RedirectSettings | None = None,
+    *,
+    engine: Engine = "local",
+    workers: int = 1,
+    overwrite: bool = False,
+    resume: bool = False,
+    render_only: bool = False,
+    say: Say = print,
+) -> BatchResult:
+    """Re-shoot every clip of a manifest into `out/<name>/`, and keep `out/batch.json`.
+
+    A clip that fails is recorded with its error and the rest goes on: look at `failed` of what is
+    returned. Lines with a `result` have their video already and are left alone.
+
+    Args:
+        manifest: csv or jsonl, see `manifest.read_manifest`.
+        settings: of all clips; a line's trajectory, prompt and depth take their place.
+        workers: clips at a time.
+        overwrite: replace an earlier batch. With `resume`: do anew what was made with other
+            settings, instead of calling it a failure.
+        resume: leave what is done with equal settings, go on with what was stopped.
+        render_only: stop before the generator; needs no weights.
+        say: told a line per clip.
+
+    Raises:
+        FileNotFoundError: no such manifest or weights.
+        ValueError: lines that cannot be used, settings that no clip can have, or `out` is taken.
+    """
+    settings, out = settings or RedirectSettings(), Path(out)
+    jobs = [job for job in read_manifest(manifest) if job.result is None]
+    if not jobs:
+        raise ValueError(f"All lines of {manifest} have a result; there is nothing to make.")
+    check_engine(engine, workers)
+    check_common(jobs, settings, render_only)
+    check_folder(out, "batch.json", overwrite=overwrite, resume=resume)
+    return redirect_jobs(
+        jobs,
+        out,
+        settings,
+        engine=engine,
+        workers=workers,
+        overwrite=overwrite,
+        resume=resume,
+        render_only=render_only,
+        say=say,
+    )
+
+
+def redirect_jobs(
+    jobs: list[Job],
+    out: Path,
+    settings: RedirectSettings,
+    *,
+    engine: Engine,
+    workers: int,
+    overwrite: bool,
+    resume: bool,
+    render_only: bool = False,
+    say: Say = print,
+) -> BatchResult:
+    """`redirect_all` for jobs that were read and a folder that was checked."""
+    tasks = [_task(job, out, settings, overwrite, resume, render_only) for job in jobs]
+    records = {job.name: _record(job, settings) for job in jobs}
+    open_tasks = []
+    for task in tasks:
+        if resume and is_done(task):
+            records[task.name] = replace(records[task.name], status="done")
+        else:
+            open_tasks.append(task)
+    found = len(tasks) - len(open_tasks)
+    say(f"{len(tasks)} clips: {found} done before, {len(open_tasks)} to do; {workers} at a time")
+    board = _Board(out / "batch.json", records)
+    board.write()
+    progress = Progress(len(open_tasks), say)
+    try:
+        results = run_all(
+            _redirect,
+            board.started(open_tasks),
+            engine=engine,
+            workers=workers,
+            setup=_Parts,
+            describe=lambda task: task.name,
+        )
+        for task, result in results:
+            record = board.ended(task, result)
+            progress.tell(task.name, record.seconds, record.error)
+    finally:
+        board.stop()
+    result = BatchResult([records[job.name] for job in jobs], frozenset(board.made))
+    say(f"{len(result.done)} done, {len(result.failed)} failed: {out}")
+    return result
+
+
+def check_common(jobs: list[Job], settings: RedirectSettings, render_only: bool = False) -> None:
+    """Say before any work what no clip could be made with.
+
+    Raises:
+        FileNotFoundError: no weights.
+        ValueError: an unknown estimator, device or model, or lines without any camera path.
+    """
+    check_depth_name(settings.depth.depth)
+    pick_dtype(settings.machine.dtype, pick_device(settings.machine.device))
+    if not render_only:
+        check_model(settings)
+    if any(_names_path(settings)):
+        return
+    without = [str(job.line) for job in jobs if not job.path_text]
+    if without:
+        raise ValueError(
+            f"No trajectory in line {', '.join(without)}; fill the column `trajectory`, or give "
+            "--camera, --target or --trajectory for all lines without one."
+        )
+
+
+def _names_path(settings: RedirectSettings) -> list[bool]:
+    camera = settings.camera
+    return [value is not None for value in (camera.camera, camera.target, camera.trajectory)]
+
+
+def check_folder(out: Path, record: str, *, overwrite: bool, resume: bool) -> None:
+    """Say if `out` is not ours to write.
+
+    Args:
+        record: the file that every folder of ours has.
+
+    Raises:
+        ValueError: a file, a folder with other things in it, or nothing to resume.
+    """
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file; expected a folder.")
+    if resume and not (out / record).exists():
+        raise ValueError(f"{out} holds nothing to resume (no {record}); start without --resume.")
+    if not (resume or overwrite) and out.exists() and any(out.iterdir()):
+        raise ValueError(
+            f"{out} is not empty. Use --resume to go on with an earlier batch, --overwrite to "
+            "replace it, or another --out."
+        )
+
+
+def is_done(task: Task) -> bool:
+    """Whether the folder holds the finished run of this very task."""
+    run = _run_record(task.folder)
+    if run is None or run.get("status") != "done" or not _same(run, task):
+        return False
+    return all((task.folder / name).exists() for name in run.get("outputs", []))
+
+
+def _same(run: dict[str, Any], task: Task) -> bool:
+    """Whether a `run.json` is of this clip and these settings."""
+    stat = task.clip.stat()
+    clip = {
+        "path": str(task.clip),
+        "bytes": stat.st_size,
+        "modified": datetime.fromtimestamp(stat.st_mtime, UTC).isoformat(),
+    }
+    settings = json.loads(json.dumps(asdict(task.settings), default=str))
+    wanted = {"input": clip, "settings": settings, "render_only": task.render_only}
+    return all(run.get(key) == value for key, value in wanted.items())
+
+
+# --------------------------------------------------------------------------------------- one clip
+
+
+@dataclass
+class _Parts:
+    """What a worker keeps from clip to clip: the loaded models."""
+
+    crafter: TrajectoryCrafter | None = None
+
+
+def _redirect(task: Task, parts: _Parts) -> None:
+    """One clip, in whichever process."""
+    going_on, overwrite = _how(task)
+    kept = parts.crafter or TrajectoryCrafter(settings=task.settings)
+    parts.crafter = kept.with_settings(task.settings)
+    redirect(
+        task.clip,
+        task.folder,
+        crafter=parts.crafter,
+        overwrite=overwrite,
+        resume=going_on,
+        render_only=task.render_only,
+        say=lambda line: None,
+    )
+
+
+def _how(task: Task) -> tuple[bool, bool]:
+    """Whether to go on with what is in the folder, and whether to replace it."""
+    run = _run_record(task.folder)
+    if not task.resume or run is None:
+        # A kill may leave a folder in which nothing was finished, not even the record.
+        left = list(task.folder.iterdir()) if task.folder.is_dir() else []
+        return False, task.overwrite or all(path.name.startswith(".") for path in left)
+    if _same(run, task):
+        stopped = run.get("status") == "running"
+        return stopped, not stopped  # done, but not whole: files were removed
+    # With other settings, redirect itself says what differs.
+    return not task.overwrite, task.overwrite
+
+
+def _run_record(folder: Path) -> dict[str, Any] | None:
+    try:
+        run = json.loads((folder / "run.json").read_text())
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return None
+    return run if isinstance(run, dict) else None
+
+
+def _task(
+    job: Job,
+    out: Path,
+    common: RedirectSettings,
+    overwrite: bool,
+    resume: bool,
+    render_only: bool,
+) -> Task:
+    settings = job.settings(common)
+    return Task(job.name, job.clip, out / job.name, settings, overwrite, resume, render_only)
+
+
+# -------------------------------------------------------------------------------- how things stand
+
+
+def _record(job: Job, common: RedirectSettings) -> Record:
+    return Record(job.name, str(job.clip), trajectory_words(job, common))
+
+
+def trajectory_words(job: Job, common: RedirectSettings) -> str:
+    """The camera path of a job as a manifest names it, a file by its name; empty if unknown."""
+    camera = job.settings(common).camera
+    named = Job(
+        job.clip,
+        job.name,
+        preset=camera.camera,
+        amount=camera.amount,
+        numbers=camera.target,
+        trajectory=None if camera.trajectory is None else Path(camera.trajectory.name),
+    )
+    return named.path_text
+
+
+class _Board:
+    """The records of a batch, on disk after every change."""
+
+    def __init__(self, path: Path, records: dict[str, Record]):
+        self.path, self.records = path, records
+        self.made: set[str] = set()
+        self._began: dict[str, float] = {}
+
+    def write(self) -> None:
+        counts = {"done": 0, "failed": 0}
+        for record in self.records.values():
+            counts[record.status] = counts.get(record.status, 0) + 1
+        write_json(
+            {"counts": counts, "jobs": [asdict(r) for r in self.records.values()]}, self.path
+        )
+
+    def started(self, tasks: list[Task]) -> Iterator[Task]:
+        """The tasks, each marked as a worker takes it."""
+        for task in tasks:
+            self._began[task.name] = time.monotonic()
+            self._change(task.name, status="running", seconds=None, error=None)
+            yield task
+
+    def ended(self, task: Task, result: Exception | None) -> Record:
+        seconds = round(time.monotonic() - self._began.pop(task.name), 3)
+        if isinstance(result, Exception):
+            return self._change(task.name, status="failed", seconds=seconds, error=describe(result))
+        self.made.add(task.name)
+        return self._change(task.name, status="done", seconds=seconds)
+
+    def stop(self) -> None:
+        """What is still running was stopped."""
+        for name in list(self._began):
+            self._change(name, status="stopped")
+
+    def _change(self, name: str, **changes: Any) -> Record:
+        self.records[name] = replace(self.records[name], **changes)
+        self.write()
+        return self.records[name]
+
+
+def describe(error: Exception) -> str:
+    """An error in words: the user's mistakes say it themselves, others are named."""
+    told = isinstance(error, ValueError | FileNotFoundError | FileExistsError)
+    return str(error) if told else f"{type(error).__name__}: {error}"
+
+
+class Progress:
+    """A line per item that ended, with the time that the others may take."""
+
+    def __init__(self, total: int, say: Say):
+        self.total, self.say = total, say
+        self.ended = self.failed = 0
+        self.began = time.monotonic()
+
+    def tell(self, name: str, seconds: float | None, error: str | None) -> None:
+        self.ended += 1
+        self.failed += error is not None
+        elapsed = time.monotonic() - self.began
+        took = "" if seconds is None else f" in {duration(seconds)}"
+        outcome = f"done{took}" if error is None else f"failed{took}: {error}"
+        left = self.total - self.ended
+        rest = f"about {duration(elapsed / self.ended * left)} left" if left else "all ended"
+        failed = f"{self.failed} failed, " if self.failed else ""
+        self.say(f"[{self.ended}/{self.total}] {name}: {outcome} ({failed}{rest})")
