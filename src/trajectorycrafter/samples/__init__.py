@@ -1,0 +1,22 @@
+"""Training examples: what they are, their shards on disk, and the stream that training reads.
+
+The one thing a reader would get wrong: this package knows nothing of how samples are made
+(`curation/`) or used (`training/`); both sides speak `Sample`.
+"""
+
+from .dataset import SampleDataset
+from .sample import Encoded, Kind, Sample, decode, encode
+from .shards import COLUMNS, ShardWriter, read_index, read_sample
+
+__all__ = [
+    "COLUMNS",
+    "Encoded",
+    "Kind",
+    "Sample",
+    "SampleDataset",
+    "ShardWriter",
+    "decode",
+    "encode",
+    "read_index",
+    "read_sample",
+]
