@@ -10,18 +10,33 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "trajectorycrafter"
 LAYER = {
     "geometry": 0, "video": 0, "video_files": 0, "video_writing": 0,
-    "config": 0, "machine": 0, "plugins": 0,
+    "files": 0, "engine": 0, "config": 0, "machine": 0, "plugins": 0,
     "released": 0,
-    "rendering": 1, "synthetic": 1, "pictures": 1,
+    "rendering": 1, "synthetic": 1, "pictures": 1, "samples": 1,
     "depth": 2, "source_cameras": 2, "captioning": 2, "model": 2,
     "stages": 3, "shot": 3, "pipeline": 3, "generation": 3, "reshoot": 3, "plan": 3, "doctor": 3,
-    "cli": 4,
+    "manifest": 3, "batch": 3,
+    "evaluation": 4, "curation": 4, "training": 4,
+    "cli": 5,
 }  # fmt: skip
 # The jobs of layer 3 build on each other in this order; nothing else imports sideways.
-JOBS = ["stages", "plan", "shot", "generation", "pipeline", "reshoot", "doctor"]
+JOBS = [
+    "stages",
+    "plan",
+    "manifest",
+    "shot",
+    "generation",
+    "pipeline",
+    "reshoot",
+    "batch",
+    "doctor",
+]
 ALLOWED = {
-    "diffusers": {"depth", "model"},
-    "transformers": {"depth", "model", "captioning"},
+    "diffusers": {"depth", "model", "training"},
+    "accelerate": {"training", "model"},
+    "webdataset": set(),
+    "pyarrow": {"samples"},
+    "transformers": {"depth", "model", "captioning", "evaluation", "training"},
     "tyro": {"cli"},
     "torchvision": set(),
     "decord": set(),
@@ -29,7 +44,10 @@ ALLOWED = {
     "ray": {"engine"},
     "pycolmap": {"source_cameras"},
     "av": {"video_files", "video_writing"},
-    "numba": {"rendering"},
+    "numba": {"rendering", "synthetic"},
+    "moderngl": {"synthetic"},
+    "trimesh": {"synthetic"},
+    "torchmetrics": set(),
     "matplotlib": {"pictures"},
 }
 

@@ -10,18 +10,30 @@ import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from .config import (
+    BatchSettings,
     CameraSettings,
     ClipSettings,
     DepthSettings,
     GeneratorSettings,
+    IPhone,
     MachineSettings,
+    OutFolder,
+    Real4D,
     RedirectSettings,
+    Scores,
+    Synthetic4D,
+    VBench,
 )
+from .curation.settings import Curation, CurationRun
+from .manifest import is_manifest
+
+if TYPE_CHECKING:
+    from .evaluation.records import Evaluation
 
 Flat = tyro.conf.OmitArgPrefixes
 Clip = Annotated[str, tyro.conf.Positional]
@@ -35,6 +47,7 @@ def redirect(
     depth: Flat[DepthSettings] = DepthSettings(),
     generator: Flat[GeneratorSettings] = GeneratorSettings(),
     machine: Flat[MachineSettings] = MachineSettings(),
+    batch: Flat[BatchSettings] = BatchSettings(),
     parity: bool = False,
     overwrite: bool = False,
     resume: bool = False,
@@ -42,16 +55,15 @@ def redirect(
     """Re-shoot a clip along a new camera path.
 
     Args:
-        clip: A video, a folder of images, an image, or the word demo for the clip in the package.
+        clip: A video, a folder of images, an image, the word demo for the clip in the package, or a
+            manifest of clips (.csv, .jsonl).
         out: Folder for the new video and all that led to it.
         parity: Do as the released system does: 576x1024 stretched, its camera, splatting, cleaning.
         overwrite: Replace an earlier run's files in the folder.
         resume: Go on with a run that was stopped.
     """
-    from .reshoot import redirect as run
-
     settings = RedirectSettings(frames, camera, depth, generator, machine, parity)
-    run(clip, out, settings, overwrite=overwrite, resume=resume)
+    _reshoot(clip, out, settings, batch, overwrite=overwrite, resume=resume)
 
 
 def render(
@@ -61,6 +73,7 @@ def render(
     camera: Flat[CameraSettings] = CameraSettings(),
     depth: Flat[DepthSettings] = DepthSettings(),
     machine: Flat[MachineSettings] = MachineSettings(),
+    batch: Flat[BatchSettings] = BatchSettings(),
     parity: bool = False,
     overwrite: bool = False,
     resume: bool = False,
@@ -68,16 +81,33 @@ def render(
     """Show what the new camera sees of the point cloud, and stop there. Needs no video model.
 
     Args:
-        clip: A video, a folder of images, an image, or the word demo for the clip in the package.
+        clip: A video, a folder of images, an image, the word demo for the clip in the package, or a
+            manifest of clips (.csv, .jsonl).
         out: Folder for the render, its mask, the depth and the path.
         parity: Do as the released system does: 576x1024 stretched, its camera, splatting, cleaning.
         overwrite: Replace an earlier run's files in the folder.
         resume: Go on with a run that was stopped.
     """
+    settings = RedirectSettings(frames, camera, depth, GeneratorSettings(), machine, parity)
+    _reshoot(clip, out, settings, batch, overwrite=overwrite, resume=resume, render_only=True)
+
+
+def _reshoot(
+    clip: str, out: Path, settings: RedirectSettings, batch: BatchSettings, **how: Any
+) -> None:
+    """One clip, or all of a manifest; a batch in which a clip failed ends with code 1."""
+    if is_manifest(clip):
+        from .batch import redirect_all
+
+        done = redirect_all(clip, out, settings, engine=batch.engine, workers=batch.workers, **how)
+        if done.failed:
+            raise SystemExit(1)
+        return
+    if batch != BatchSettings():
+        raise ValueError(f"--engine and --workers are for manifests (.csv, .jsonl); got {clip}.")
     from .reshoot import redirect as run
 
-    settings = RedirectSettings(frames, camera, depth, GeneratorSettings(), machine, parity)
-    run(clip, out, settings, overwrite=overwrite, resume=resume, render_only=True)
+    run(clip, out, settings, **how)
 
 
 def doctor(weights: Path | None = None) -> None:
@@ -91,11 +121,137 @@ def doctor(weights: Path | None = None) -> None:
     print(examine(weights))
 
 
+def curate(
+    folder: Flat[OutFolder],
+    settings: Flat[Curation] = Curation(),
+    run: Flat[CurationRun] = CurationRun(),
+) -> None:
+    """Make training samples of clips, posed sequences or synthetic scenes."""
+    from .curation.run import curate as make
+
+    done = make(
+        settings,
+        folder.out,
+        engine=run.engine,
+        workers=run.workers,
+        resume=folder.resume,
+        overwrite=folder.overwrite,
+    )
+    print(f"card: {folder.out / 'card.html'}")
+    if done.failed:
+        raise SystemExit(1)
+
+
+def synthetic_4d(folder: Flat[OutFolder], settings: Flat[Synthetic4D] = Synthetic4D()) -> None:
+    """Score methods on synthetic dynamic scenes with true second views."""
+    _benchmark(settings, folder)
+
+
+def real_4d(folder: Flat[OutFolder], settings: Flat[Real4D] = Real4D()) -> None:
+    """Score methods on a real person filmed by four calibrated cameras at once."""
+    _benchmark(settings, folder)
+
+
+def iphone(folder: Flat[OutFolder], settings: Flat[IPhone]) -> None:
+    """Score videos of any method on the iPhone benchmark (Tables 1 and 3)."""
+    _benchmark(settings, folder)
+
+
+def vbench(folder: Flat[OutFolder], settings: Flat[VBench]) -> None:
+    """Score videos of any method in VBench's seven dimensions (Table 2)."""
+    _benchmark(settings, folder)
+
+
+def _benchmark(settings: Synthetic4D | Real4D | IPhone | VBench, folder: OutFolder) -> None:
+    """Run it, print its tables; an evaluation in which a clip failed ends with code 1."""
+    from .evaluation.report import markdown
+    from .evaluation.run import evaluate as run
+
+    found = run(settings, folder.out, overwrite=folder.overwrite, resume=folder.resume)
+    print(markdown(found))
+    _told(found, folder)
+
+
+def _told(found: "Evaluation", folder: OutFolder) -> None:
+    """Where the report is; failures set the exit code."""
+    print(f"report: {folder.out / 'report.html'}")
+    if any(entry.error for entry in found.entries):
+        raise SystemExit(1)
+
+
+def manifest(
+    clips: Clip,
+    folder: Flat[OutFolder],
+    scores: Flat[Scores] = Scores(),
+    frames: Flat[ClipSettings] = ClipSettings(),
+    camera: Flat[CameraSettings] = CameraSettings(),
+    depth: Flat[DepthSettings] = DepthSettings(),
+    generator: Flat[GeneratorSettings] = GeneratorSettings(),
+    machine: Flat[MachineSettings] = MachineSettings(),
+    batch: Flat[BatchSettings] = BatchSettings(),
+) -> None:
+    """Re-shoot and score the clips of a manifest, or score its finished videos.
+
+    Args:
+        clips: The manifest (.csv, .jsonl); see docs/batches.md.
+    """
+    from .evaluation.batches import evaluate_manifest
+
+    found = evaluate_manifest(
+        clips,
+        folder.out,
+        RedirectSettings(frames, camera, depth, generator, machine),
+        metrics=scores.metrics,
+        camera_recovery=scores.camera_recovery,
+        engine=batch.engine,
+        workers=batch.workers,
+        overwrite=folder.overwrite,
+        resume=folder.resume,
+    )
+    _told(found, folder)
+
+
+def compare(
+    a: Annotated[Path, tyro.conf.Positional],
+    b: Annotated[Path, tyro.conf.Positional],
+    out: Path | None = None,
+) -> None:
+    """Tell what changed between two evaluations of the same clips; also written --compare A B.
+
+    Args:
+        a: A report.json.
+        b: Another one.
+        out: Folder for the comparison as a page.
+    """
+    from .evaluation.comparison import compare as run
+    from .evaluation.comparison import comparison_markdown, write_comparison
+    from .evaluation.records import read_evaluation
+
+    pair, names = (read_evaluation(a), read_evaluation(b)), (str(a), str(b))
+    found = run(*pair, names) if out is None else write_comparison(*pair, out, names)
+    print(comparison_markdown(found))
+
+
+def evaluate() -> None:
+    """Score methods: synthetic-4d, real-4d, iphone, vbench, manifest, or --compare A B."""
+
+
 COMMANDS: dict[str, Callable[..., None]] = {
     "redirect": redirect,
     "render": render,
+    "evaluate": evaluate,
+    "curate": curate,
     "doctor": doctor,
 }
+EVALUATIONS: dict[str, Callable[..., None]] = {
+    "synthetic-4d": synthetic_4d,
+    "real-4d": real_4d,
+    "iphone": iphone,
+    "vbench": vbench,
+    "manifest": manifest,
+    "compare": compare,
+}
+"""What `evaluate` can do; it has commands of its own."""
 
 
 def main(args: list[str] | None = None) -> None:
@@ -106,11 +262,17 @@ def main(args: list[str] | None = None) -> None:
 
 def run(args: list[str] | None = None) -> int:
     """One command; returns the exit code."""
+    args = list(sys.argv[1:] if args is None else args)
+    commands, program = COMMANDS, "trajectorycrafter"
+    about = "A video and a new camera path in, the video as that camera saw it out."
+    if args[:1] == ["evaluate"]:
+        commands, program, about = EVALUATIONS, f"{program} evaluate", evaluate.__doc__
+        args = ["compare" if word == "--compare" else word for word in args[1:]]
     try:
         tyro.extras.subcommand_cli_from_dict(
-            COMMANDS,
-            prog="trajectorycrafter",
-            description="A video and a new camera path in, the video as that camera saw it out.",
+            commands,
+            prog=program,
+            description=about,
             args=args,
             config=(tyro.conf.FlagCreatePairsOff,),
         )

@@ -1,7 +1,8 @@
-"""Pictures for people: depth in colours, comparisons, the camera's path, contact sheets.
+"""Pictures for people: depth and errors in colours, comparisons, camera paths, contact sheets.
 
 The one thing a reader would get wrong: nothing here is measured or read back. Depth colours show
-inverse depth between two percentiles of the clip, so they cannot be compared between clips.
+inverse depth between two percentiles of the clip, so they cannot be compared between clips;
+error colours have one scale for all clips.
 """
 
 from collections.abc import Sequence
@@ -52,6 +53,24 @@ def colorize_depth(depth: Depth, colormap: str = "turbo") -> Float[Tensor, "T 3 
     table = torch.from_numpy(matplotlib.colormaps[colormap](np.arange(256))[:, :3]).float()
     colors = table[(share[:, 0] * 255).round().long()].permute(0, 3, 1, 2)
     return colors * depth.valid.cpu()
+
+
+def difference_video(
+    made: Float[Tensor, "T 3 H W"], true: Float[Tensor, "T 3 H W"], full: float = 0.5
+) -> Float[Tensor, "T 3 H W"]:
+    """Where two clips differ: black where they agree, through purple and orange to pale yellow.
+
+    The error of a pixel is the mean over its colours of the absolute difference. Its place in the
+    map (inferno, which is evenly lighter all along) is the square root of its share of `full`, so
+    that small errors show. The scale is the same for all clips: maps can be compared.
+
+    Args:
+        full: the error that gets the last colour; larger ones get it too.
+    """
+    error = (made.float().cpu() - true.float().cpu()).abs().mean(dim=1)
+    place = (error / full).clamp(0, 1).sqrt() * 255
+    table = torch.from_numpy(matplotlib.colormaps["inferno"](np.arange(256))[:, :3]).float()
+    return table[place.round().long()].permute(0, 3, 1, 2)
 
 
 def side_by_side(

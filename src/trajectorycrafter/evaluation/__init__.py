@@ -1,0 +1,1 @@
+"""Scores of re-shot videos: metrics, benchmarks and reports."""

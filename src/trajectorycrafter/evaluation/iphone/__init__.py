@@ -1,0 +1,1 @@
+"""The iPhone benchmark: layouts, protocols, scores."""

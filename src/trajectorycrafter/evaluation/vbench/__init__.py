@@ -1,0 +1,1 @@
+"""VBench in seven dimensions: natively, by local networks, or by its own package."""
