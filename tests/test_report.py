@@ -465,3 +465,17 @@ def test_comparison_is_printed_and_written(tmp_path: Path) -> None:
     assert page.count("script") == 2
     assert "better" in page.words
     assert page.count("table") == 2
+
+
+def test_a_group_without_the_scale_has_one_table_and_rows_of_other_columns_warn_nobody() -> None:
+    columns = [Column("psnr", "PSNR", "higher"), Column("ate", "ATE", "lower")]
+    entries = [
+        Entry("a", "x", {"set": "named"}, {"psnr": 20.0}),
+        Entry("a", "y", {"set": "drawn", "range": "10"}, {"psnr": 21.0, "ate": 0.1}),
+        Entry("a", "z", {"set": "drawn", "range": "20"}, {"psnr": 22.0}),
+        Entry("truth", "y", {"set": "drawn", "range": "10"}, {"ate": 0.05}),
+    ]
+    found = tables(Evaluation("synthetic-4d", columns, entries))
+    groups = [table.group for table in found]
+    assert groups.count({"set": "named"}) == 1 and len(groups) == 4
+    assert all(table.alike for table in found)

@@ -24,7 +24,8 @@ EXTRAS = {
     "train": ("peft", "LoRA weights"),
     "studio": ("viser", "the interactive studio"),
     "ray": ("ray", "batches on several machines"),
-    "eval": ("lpips", "learned image metrics"),
+    "eval": ("torchmetrics", "LPIPS, VMAF and camera error"),
+    "synthetic": ("moderngl", "scenes drawn from textured meshes"),
 }
 REPOS_5B = ("TrajectoryCrafter", "CogVideoX-Fun-V1.1-5b-InP")
 

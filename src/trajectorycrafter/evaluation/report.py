@@ -102,7 +102,8 @@ def tables(evaluation: Evaluation, by: Iterable[str] | None = None) -> list[Tabl
         found.append(table)
         for scale in scales:
             parts = _divided(evaluation, [*outer, scale], scale)
-            found += [part for part in parts if table.group.items() <= part.group.items()]
+            inside = [part for part in parts if table.group.items() <= part.group.items()]
+            found += [part for part in inside if part.detail]
     return found
 
 
@@ -134,7 +135,9 @@ def _table(
     cells = {row: {m.column: m for m in means if m.row == row} for row in rows}
     columns = [c for c in evaluation.columns if any(c.name in cell for cell in cells.values())]
     tried = {row: {entry.clip for entry in entries if entry.row == row} for row in rows}
-    done = {row: {e.key[1:] for e in entries if e.row == row and e.values} for row in rows}
+    # A row without the leading column, such as one of cameras alone, compares with none in it.
+    leads = [e for e in entries if not columns or columns[0].name in e.values or e.error]
+    done = {e.row: {o.key[1:] for o in leads if o.row == e.row and o.values} for e in leads}
     alike = len({frozenset(keys) for keys in done.values()}) < 2
     clips = {row: len(names) for row, names in tried.items()}
     return Table(group, detail, columns, cells, clips, alike)

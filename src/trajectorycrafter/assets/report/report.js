@@ -114,7 +114,9 @@
     if (!measured.length) { place.remove(); return; }
     const scales = keys.filter((key) => key.scale);
     const state = { column: measured[0].name, x: scales.length ? scales[0].key : null, step: "", group: {} };
-    for (const key of keys) state.group[key.key] = key.values[0];
+    // Begin where there is a curve to see: some groups have no step of the scale.
+    const first = entries.find((e) => state.x in e.group) ?? { group: {} };
+    for (const key of keys) state.group[key.key] = first.group[key.key] ?? key.values[0];
     const curve = document.getElementById("curve"), strip = document.getElementById("strip");
     curve.hidden = !scales.length;
     strip.hidden = false;
