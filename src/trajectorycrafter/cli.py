@@ -10,7 +10,7 @@ import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -31,6 +31,7 @@ from .config import (
 )
 from .curation.settings import Curation, CurationRun
 from .manifest import is_manifest
+from .training.settings import TrainOptions
 
 if TYPE_CHECKING:
     from .evaluation.records import Evaluation
@@ -142,6 +143,50 @@ def curate(
         raise SystemExit(1)
 
 
+def train(folder: Flat[OutFolder], options: Flat[TrainOptions]) -> None:
+    """Train one stage of the model; under `accelerate launch`, on many processors."""
+    from .training.presets import chosen
+    from .training.trainer import train as run
+
+    print(run(chosen(options), folder.out, resume=folder.resume, overwrite=folder.overwrite))
+
+
+def encode(
+    out: Path, options: Flat[TrainOptions], dtype: Literal["float16", "float32"] = "float16"
+) -> None:
+    """Encode samples once into cached latents that train --latents reads; goes on after a stop.
+
+    Args:
+        out: The caches are made in here, named as the folders of samples.
+        dtype: Of the stored latents.
+    """
+    from .training.encoding import encode as run
+    from .training.presets import chosen
+
+    print(*run(chosen(options), out, dtype=dtype), sep="\n")
+
+
+def distill(
+    teacher: str,
+    folder: Flat[OutFolder],
+    options: Flat[TrainOptions],
+    rounds: tuple[int, ...] = (32, 16, 8, 4),
+    guidance: float = 6.0,
+) -> None:
+    """Train a student of few steps, one pass each, from a guided model of many.
+
+    Args:
+        teacher: Folder or hub id of the many-step transformer.
+        rounds: Denoising steps of the teacher, then of each round's student.
+        guidance: Weight of the text in the first teacher.
+    """
+    from .training.presets import chosen
+    from .training.rounds import distill as run
+
+    how = {"resume": folder.resume, "overwrite": folder.overwrite}
+    print(run(chosen(options), teacher, folder.out, steps=rounds, guidance=guidance, **how))
+
+
 def synthetic_4d(folder: Flat[OutFolder], settings: Flat[Synthetic4D] = Synthetic4D()) -> None:
     """Score methods on synthetic dynamic scenes with true second views."""
     _benchmark(settings, folder)
@@ -241,6 +286,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "render": render,
     "evaluate": evaluate,
     "curate": curate,
+    "encode": encode,
+    "train": train,
+    "distill": distill,
     "doctor": doctor,
 }
 EVALUATIONS: dict[str, Callable[..., None]] = {

@@ -80,8 +80,8 @@ def render_latents(
     video = torch.where(visible, render * 2 - 1, -1.0)
     if noise is not None:
         video = torch.where(video == -1, video, video + CONDITION_NOISE_SIGMA * noise)
-    latents = _encode(vae, video).mode() * scaling
-    mask = _latent_mask(visible, latents.shape[2:]).to(latents) * scaling
+    latents = encode(vae, video).mode() * scaling
+    mask = latent_mask(visible, latents.shape[2:]).to(latents) * scaling
     if not visible.any():
         # Nothing seen is text-to-video, which the released model was told by zeros.
         latents, mask = torch.zeros_like(latents), torch.zeros_like(mask)
@@ -95,7 +95,7 @@ def reference_latents(
     posterior: str = "sample",
 ) -> Float[Tensor, "1 rf rc rh rw"]:
     """Latents of the reference frames: a posterior "sample" as released, or its "mode"."""
-    distribution = _encode(vae, reference * 2 - 1)
+    distribution = encode(vae, reference * 2 - 1)
     drawn = distribution.sample(generator) if posterior == "sample" else distribution.mode()
     return (drawn * vae.config.scaling_factor).transpose(1, 2)
 
@@ -122,12 +122,12 @@ def draw_noise(
     return randn_tensor(shape, generator=generator, device=device, dtype=torch.float32)
 
 
-def _encode(vae: Any, video: Float[Tensor, "T 3 H W"]) -> Any:
+def encode(vae: Any, video: Float[Tensor, "T 3 H W"]) -> Any:
     batch = video.transpose(0, 1)[None].to(vae.dtype)
     return vae.encode(batch).latent_dist
 
 
-def _latent_mask(
+def latent_mask(
     visible: Bool[Tensor, "T 1 H W"], size: torch.Size | tuple[int, int, int]
 ) -> Float[Tensor, "1 1 f h w"]:
     # The first latent frame stands for the first frame alone, the others for four each.

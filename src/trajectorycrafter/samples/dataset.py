@@ -78,7 +78,7 @@ class SampleDataset(IterableDataset[Sample]):
         self._groups = _groups(self.rows, shares, kinds) if weighted else {}
         self._taken = 0
 
-    def __iter__(self) -> Iterator[Sample]:
+    def __iter__(self) -> Iterator[Any]:
         info = get_worker_info()
         worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
         for taken in self._turns(worker, workers):
@@ -86,7 +86,11 @@ class SampleDataset(IterableDataset[Sample]):
             index = self._order(epoch)[place]
             if info is None:
                 self._taken = taken + 1
-            yield read_sample(*self.rows[index])
+            yield self.read(*self.rows[index])
+
+    def read(self, folder: Path, row: dict[str, Any]) -> Any:
+        """What the stream gives for a row of the index: its sample."""
+        return read_sample(folder, row)
 
     def _turns(self, worker: int, workers: int) -> Iterator[int]:
         """Which of the rank's samples a loader's worker gives: every so manieth batch."""

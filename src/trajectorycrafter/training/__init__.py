@@ -1,0 +1,1 @@
+"""Training of the dual-stream model: two stages, ablations, LoRA and few-step distillation."""
