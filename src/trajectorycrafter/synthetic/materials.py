@@ -17,7 +17,7 @@ FAMILIES = (
     "mottled", "checks", "stripes", "bricks", "planks", "marble", "dots", "plaid", "tiles",
     "patches",
 )  # fmt: skip
-"""Patterns, in the order of the numbers that `raycast.py` knows them by."""
+"""Patterns, in the order of the numbers that `patterns.py` knows them by."""
 ROW = 15
 """Numbers of a material as the ray caster reads it."""
 

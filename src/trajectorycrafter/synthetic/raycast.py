@@ -9,22 +9,16 @@ import math
 from typing import NamedTuple, no_type_check
 
 import numpy as np
-from numba import njit
+
+from .patterns import albedo, fractal, kernel, step
 
 BOX, BALL, CYLINDER = 0, 1, 2
 ROOM, GROUND = 0, 1
 SKY = 90.0
 """Radius of the sky around the world's origin, metres: far enough to stand still, yet finite."""
-CELLS = 32
-"""Cells of the noise volume along each axis; it is periodic."""
 EPSILON = 1e-3
 FAR = 1e9
 """Distance of a miss; finite, since fast arithmetic may not count on infinity."""
-MEANS = (
-    (0.49, 0.0), (0.5, 0.0), (0.5, 0.13), (0.42, 0.14), (0.45, 0.12), (0.5, 0.08), (0.23, 0.0),
-    (0.5, 0.25), (0.4, 0.19), (0.36, 0.09),
-)  # fmt: skip
-"""Mean shares of each pattern's second and third colour: what it looks like from afar."""
 TILE = 8
 """Pixels along a side of the tiles that share a list of parts."""
 
@@ -58,119 +52,7 @@ class Posed(NamedTuple):
     """`33 33 33`, in [0, 1], the first layer repeated at the end of each axis."""
 
 
-def _kernel(function):
-    """Compile without the lock, kept on disk between runs where some folder can be written."""
-    try:
-        return njit(nogil=True, cache=True, forceinline=True, fastmath=True, error_model="numpy")(
-            function
-        )
-    except RuntimeError:
-        return njit(nogil=True, forceinline=True, fastmath=True, error_model="numpy")(function)
-
-
-@_kernel
-@no_type_check
-def _noise_at(noise, x, y, z):
-    """Trilinear value noise, periodic in `CELLS`."""
-    x, y, z = x % CELLS, y % CELLS, z % CELLS
-    i, j, k = min(int(x), CELLS - 1), min(int(y), CELLS - 1), min(int(z), CELLS - 1)
-    a, b, c = x - i, y - j, z - k
-    low = noise[i, j, k] * (1 - a) + noise[i + 1, j, k] * a
-    low = low * (1 - b) + (noise[i, j + 1, k] * (1 - a) + noise[i + 1, j + 1, k] * a) * b
-    high = noise[i, j, k + 1] * (1 - a) + noise[i + 1, j, k + 1] * a
-    high = high * (1 - b) + (noise[i, j + 1, k + 1] * (1 - a) + noise[i + 1, j + 1, k + 1] * a) * b
-    return low * (1 - c) + high * c
-
-
-@_kernel
-@no_type_check
-def _fractal(noise, x, y, z, footprint):
-    """Four octaves about 0; those finer than the pixel's footprint (in cells) fade away."""
-    total, weight, frequency = 0.0, 0.55, 1.0
-    for octave in range(4):
-        fade = min(max(2.0 - 2.5 * footprint * frequency, 0.0), 1.0)
-        if fade <= 0:
-            break
-        at = _noise_at(noise, x * frequency + 7.3 * octave, y * frequency, z * frequency)
-        total += weight * fade * (at - 0.5)
-        weight *= 0.6
-        frequency *= 2.1
-    return total
-
-
-@_kernel
-@no_type_check
-def _step(x, width):
-    """A soft step from 0 to 1 about x = 0."""
-    return min(max(0.5 + x / width, 0.0), 1.0)
-
-
-@_kernel
-@no_type_check
-def _pattern(family, u, v, w, blur, noise):
-    """Shares of the second and third colour at cell coordinates; `blur` is a pixel in cells."""
-    soft = 0.06 + blur
-    if family == 0:  # mottled
-        return _step(_fractal(noise, u, v, w, blur) * 2.2, 0.5 + soft), 0.0
-    if family == 1:  # checks
-        waves = math.sin(u * math.pi) * math.sin(v * math.pi) * math.cos(w * math.pi)
-        return _step(waves, 0.3 + 3 * blur), 0.0
-    if family == 2:  # stripes
-        bend = _fractal(noise, u * 0.3, v * 0.3, w * 0.3, blur)
-        wave = math.sin((u + v * 0.35 + 0.5 * bend) * math.pi * 2)
-        return _step(wave, 0.4 + 6 * blur), _step(math.sin(u * 0.7) - 0.8, 0.2 + blur) * 0.6
-    if family in (3, 4, 8):  # bricks, planks, tiles: fields between joints
-        long = 1.0 if family == 8 else (2.0 if family == 3 else 5.0)
-        row = math.floor(v)
-        shift = 0.0 if family == 8 else row * 0.37 * long
-        column = math.floor((u + shift) / long)
-        a, b = (u + shift) - column * long, v - row
-        edge = min(min(a, long - a), min(b, 1 - b))
-        joint = 1 - _step(edge - 0.05, 0.05 + blur)
-        tint = _noise_at(noise, column * 5.7 + 0.5, row * 3.3 + 0.5, 1.5)
-        if family == 4:
-            tint += 0.5 * math.sin(6 * v + 9 * _fractal(noise, u * 0.25, v, w, blur))
-        return min(max(tint * (1 - joint), 0.0), 1.0), joint
-    if family == 5:  # marble
-        vein = math.sin((u + 0.6 * v + 3.5 * _fractal(noise, u, v, w, blur)) * 2.2)
-        return _step(vein, 1.2 + blur), _step(vein - 0.93, 0.1 + blur) * 0.7
-    if family == 6:  # dots
-        a, b = u - math.floor(u) - 0.5, v - math.floor(v) - 0.5
-        size = 0.16 + 0.22 * _noise_at(noise, math.floor(u) + 0.5, math.floor(v) + 0.5, 3.5)
-        return _step(size - math.sqrt(a * a + b * b), soft), 0.0
-    if family == 7:  # plaid
-        a, b = math.sin(u * 2 * math.pi), math.sin(v * 2 * math.pi)
-        first, second = _step(a, 0.3 + 5 * blur), _step(b, 0.3 + 5 * blur)
-        return 0.5 * (first + second), 0.5 * _step(math.sin(u * 0.9 + v * 0.4), 0.3 + blur)
-    first = _step(_fractal(noise, u, v, w, blur) * 2 - 0.08, 0.12 + soft)  # patches
-    return first, _step(_fractal(noise, v + 9.1, u, w, blur) * 2 - 0.3, 0.12 + soft)
-
-
-@_kernel
-@no_type_check
-def _albedo(m, x, y, z, axis, footprint, noise, out):
-    """Fill `out` with a material's colour at local coordinates on a face across `axis`."""
-    scale = m[1]
-    u, v, w = x * scale + m[3], y * scale + m[4], z * scale + m[5]
-    if axis == 0:
-        u, v, w = w, v, u
-    elif axis == 1:
-        u, v, w = u, w, v
-    blur = footprint * scale
-    second, third = _pattern(int(m[0]), u, v, w, blur, noise)
-    # What is finer than two pixels shows its mean.
-    fade = min(max(1.6 - 2.2 * blur, 0.0), 1.0)
-    mean = MEANS[int(m[0])]
-    second, third = mean[0] + (second - mean[0]) * fade, mean[1] + (third - mean[1]) * fade
-    fine = 9.0 + m[2] * 10
-    grain = m[2] * _fractal(noise, x * fine, y * fine + m[3], z * fine, footprint * fine)
-    for c in range(3):
-        value = m[6 + c] * (1 - second) + m[9 + c] * second
-        value = value * (1 - third) + m[12 + c] * third
-        out[c] = min(max(value + grain, 0.01), 1.0)
-
-
-@_kernel
+@kernel
 @no_type_check
 def _unit_hit(kind, ox, oy, oz, dx, dy, dz):
     """Distance to the unit part in front of the origin, `FAR` for a miss, and the face's axis."""
@@ -212,7 +94,7 @@ def _unit_hit(kind, ox, oy, oz, dx, dy, dz):
     return near, axis
 
 
-@_kernel
+@kernel
 @no_type_check
 def _misses(sphere, ox, oy, oz, dx, dy, dz, dd):
     """Whether a ray misses a ball or leaves it behind."""
@@ -222,7 +104,7 @@ def _misses(sphere, ox, oy, oz, dx, dy, dz, dd):
     return away > 0 and (along < 0 or along * along < away * dd)
 
 
-@_kernel
+@kernel
 @no_type_check
 def _part_hit(s, p, ox, oy, oz, dx, dy, dz):
     """Distance along a ray to part `p` and the face's axis."""
@@ -238,7 +120,7 @@ def _part_hit(s, p, ox, oy, oz, dx, dy, dz):
     )
 
 
-@_kernel
+@kernel
 @no_type_check
 def _nearest(s, parts, count, ox, oy, oz, dx, dy, dz, limit):
     """The nearest of `parts[:count]` within `limit`: number (-1: none), distance, face axis."""
@@ -254,7 +136,7 @@ def _nearest(s, parts, count, ox, oy, oz, dx, dy, dz, limit):
     return found, nearest, face
 
 
-@_kernel
+@kernel
 @no_type_check
 def _in_shadow(s, ox, oy, oz, dx, dy, dz):
     """Whether any part lies between a point and the light at distance 1 along the ray."""
@@ -271,7 +153,7 @@ def _in_shadow(s, ox, oy, oz, dx, dy, dz):
     return False
 
 
-@_kernel
+@kernel
 @no_type_check
 def _parts_in_tile(s, origin, to_world, left, right, top, bottom, parts):
     """Fill `parts` with those whose ball meets the cone around a tile; returns how many."""
@@ -298,7 +180,7 @@ def _parts_in_tile(s, origin, to_world, left, right, top, bottom, parts):
     return count
 
 
-@_kernel
+@kernel
 @no_type_check
 def _surroundings(s, ox, oy, oz, dx, dy, dz):
     """Distance to the walls or to ground and sky, the row of its material, and the face's axis."""
@@ -322,19 +204,19 @@ def _surroundings(s, ox, oy, oz, dx, dy, dz):
     return sky, 1, 3
 
 
-@_kernel
+@kernel
 @no_type_check
 def _sky_color(s, x, y, z, out):
     """Clouds over a gradient; rows 1 and 2 of the materials hold the sky and its haze."""
     up = max(-y / SKY, 0.0)
     share = min(up * 2.2, 1.0)
-    cloud = _step(_fractal(s.noise, x * 0.05, z * 0.05 + y * 0.02, y * 0.1, 0.0) - 0.02, 0.35)
+    cloud = step(fractal(s.noise, x * 0.05, z * 0.05 + y * 0.02, y * 0.1, 0.0) - 0.02, 0.35)
     for c in range(3):
         clear = s.materials[2, 6 + c] * (1 - share) + s.materials[1, 6 + c] * share
         out[c] = clear + (s.materials[1, 9 + c] - clear) * cloud * min(up * 5, 0.85)
 
 
-@_kernel
+@kernel
 @no_type_check
 def _light_at(s, x, y, z, nx, ny, nz, jx, jy):
     """How much of the lamp's or sun's light falls on a surface, shadows counted."""
@@ -352,7 +234,7 @@ def _light_at(s, x, y, z, nx, ny, nz, jx, jy):
     return cosine * (1.0 if s.place == GROUND else 1.3 / (1 + 0.035 * distance * distance))
 
 
-@_kernel
+@kernel
 @no_type_check
 def _color(s, part, row, axis, t, ox, oy, oz, dx, dy, dz, pixel, jx, jy, out):
     """Fill `out` with the colour that a ray brings back from distance `t`."""
@@ -395,7 +277,7 @@ def _color(s, part, row, axis, t, ox, oy, oz, dx, dy, dz, pixel, jx, jy, out):
         px, py, pz = ux * s.sizes[part, 0], uy * s.sizes[part, 1], uz * s.sizes[part, 2]
     length = math.sqrt(dx * dx + dy * dy + dz * dz)
     facing = abs(nx * dx + ny * dy + nz * dz) / length
-    _albedo(s.materials[row], px, py, pz, face, t * pixel / max(facing, 0.15), s.noise, out)
+    albedo(s.materials[row], px, py, pz, face, t * pixel / max(facing, 0.15), s.noise, out)
     ambient = s.light[6] * (0.8 - 0.2 * ny)
     lit = _light_at(s, x, y, z, nx, ny, nz, jx, jy) * (1 - s.light[6]) * 1.5
     haze = 0.0 if s.place == ROOM else 1 - math.exp(-length * t / 160)
@@ -404,7 +286,7 @@ def _color(s, part, row, axis, t, ox, oy, oz, dx, dy, dz, pixel, jx, jy, out):
         out[c] = min(value + (s.materials[2, 6 + c] - value) * haze, 1.0)
 
 
-@_kernel
+@kernel
 @no_type_check
 def cast(s, origin, to_world, fx, fy, cx, cy, samples, frame, depth):
     """Fill `frame` (`3 H W`, mean of samples x samples rays) and `depth` (`H W`, pixel centres)."""
@@ -438,7 +320,7 @@ def cast(s, origin, to_world, fx, fy, cx, cy, samples, frame, depth):
                         frame[c, i, j] = out[c]
 
 
-@_kernel
+@kernel
 @no_type_check
 def _pixel(s, parts, count, origin, to_world, fx, fy, x, y, samples, color, out):
     """Fill `out` with a pixel's mean colour; returns the depth at its centre."""

@@ -19,8 +19,9 @@ from ..geometry.cameras import Cameras
 from ..video import Depth, Video
 from .layout import Layout, Light, Place
 from .materials import SPLITS, Material, Split
+from .patterns import CELLS
 from .posing import balls_around, pose
-from .raycast import CELLS, GROUND, ROOM, SKY, Posed, cast
+from .raycast import GROUND, ROOM, SKY, Posed, cast
 from .things import Thing
 
 
