@@ -212,6 +212,25 @@ def check_folder(out: Path, record: str, *, overwrite: bool, resume: bool) -> No
         )
 
 
+def check_same(record: Path, now: dict[str, Any], held: str) -> None:
+    """Say if a run that shall be resumed was made with other settings.
+
+    Args:
+        record: the settings it was made with, as JSON.
+        held: what the folder holds, in words: "an evaluation".
+
+    Raises:
+        ValueError: some are other than `now`; names them.
+    """
+    earlier = json.loads(record.read_text(encoding="utf-8"))
+    differing = [key for key in now if earlier.get(key) != now[key]]
+    if differing:
+        raise ValueError(
+            f"{record.parent} holds {held} with other {' and '.join(differing)}. Resume with the "
+            "same, use --overwrite to begin anew, or choose another --out."
+        )
+
+
 def is_done(task: Task) -> bool:
     """Whether the folder holds the finished run of this very task."""
     run = _run_record(task.folder)

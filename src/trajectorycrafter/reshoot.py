@@ -5,7 +5,6 @@ The one thing a reader would get wrong: `run.json` is written first (status "run
 """
 
 import json
-import os
 import platform
 import shutil
 from collections.abc import Callable
@@ -21,6 +20,7 @@ import torch
 from . import pictures
 from .config import PIXELS, WINDOW, CameraSettings, RedirectSettings
 from .depth.from_file import write_depth
+from .files import write_json
 from .generation import check_model, windows
 from .geometry.modes import with_mode
 from .geometry.presets import preset
@@ -296,7 +296,7 @@ def _claim(out: Path, record: dict[str, Any], *, overwrite: bool, resume: bool) 
             )
         _remove_outputs(out)
     out.mkdir(parents=True, exist_ok=True)
-    _write_json(record, run)
+    write_json(record, run)
 
 
 def _check_resumable(out: Path, earlier: dict[str, Any] | None, record: dict[str, Any]) -> None:
@@ -327,12 +327,6 @@ def _remove_outputs(out: Path) -> None:
     shutil.rmtree(out / ".stages", ignore_errors=True)
     if out.is_dir() and not any(out.iterdir()):
         out.rmdir()
-
-
-def _write_json(value: dict[str, Any], path: Path) -> None:
-    partial = path.with_name(f".partial.{path.name}")
-    partial.write_text(json.dumps(value, indent=2) + "\n")
-    os.replace(partial, path)
 
 
 def _write_shot(shot: Shot, out: Path, stages: Stages) -> None:
@@ -386,5 +380,5 @@ def _finish(
         "stages": {name: asdict(cost) for name, cost in stages.costs.items()},
         "outputs": [name for name in OUTPUTS if (out / name).exists()],
     }
-    _write_json(record, out / "run.json")
+    write_json(record, out / "run.json")
     shutil.rmtree(out / ".stages", ignore_errors=True)

@@ -21,7 +21,7 @@ from typing import Any, get_args
 
 from tqdm.auto import tqdm
 
-from ..batch import check_folder
+from ..batch import check_folder, check_same
 from ..engine import Engine, check_engine, run_all
 from ..files import write_json
 from ..samples import ShardWriter
@@ -158,13 +158,7 @@ def claim(settings: Curation, out: Path, *, resume: bool, overwrite: bool) -> No
     check_folder(out, RECORD, overwrite=overwrite, resume=resume)
     plain = json.loads(json.dumps(asdict(settings), default=str))
     if resume and not overwrite:
-        earlier = json.loads((out / RECORD).read_text(encoding="utf-8"))
-        differing = [key for key in plain if earlier.get(key) != plain[key]]
-        if differing:
-            raise ValueError(
-                f"{out} holds samples made with other {' and '.join(differing)}. Resume with the "
-                "same, use --overwrite to begin anew, or choose another --out."
-            )
+        check_same(out / RECORD, plain, "samples made")
         return
     for pattern in OURS:
         for path in out.glob(pattern):

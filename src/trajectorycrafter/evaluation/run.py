@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from ..batch import check_folder
+from ..batch import check_folder, check_same
 from ..config import IPhone, Real4D, Synthetic4D, VBench
 from ..files import write_json
 from .iphone.benchmark import evaluate_iphone, redirect_iphone
@@ -126,13 +126,7 @@ def _claim(settings: Benchmark, out: Path, *, overwrite: bool, resume: bool) -> 
     }
     path = out / "settings.json"
     if resume and not overwrite:
-        earlier = json.loads(path.read_text(encoding="utf-8"))
-        differing = [key for key in depends if earlier.get(key) != depends[key]]
-        if differing:
-            raise ValueError(
-                f"{out} holds an evaluation with other {' and '.join(differing)}. Resume with the "
-                "same, use --overwrite to begin anew, or choose another --out."
-            )
+        check_same(path, depends, "an evaluation")
         return
     for name in OURS:
         shutil.rmtree(out / name) if (out / name).is_dir() else (out / name).unlink(missing_ok=True)
