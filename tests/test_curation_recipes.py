@@ -9,7 +9,7 @@ from curation_trees import room, room_depth, room_geometry
 
 from trajectorycrafter.curation.dynamic import reproject
 from trajectorycrafter.curation.geometry import fit_to_cameras, load_geometry, triangulated
-from trajectorycrafter.curation.memory import other_moments
+from trajectorycrafter.rendering.memory import other_moments
 from trajectorycrafter.curation.rejected import RejectedError
 from trajectorycrafter.curation.settings import (
     Curation,

@@ -90,8 +90,11 @@ class GeneratorSettings:
     """Who writes the prompt if none is given: blip2, or fixed:WORDS. Not read by fill."""
     negative_prompt: str = NEGATIVE_PROMPT
     """What the video shall not be."""
-    steps: int = 50
-    """Denoising steps."""
+    steps: int | None = None
+    """Denoising steps; default: 50, and 1 of the embedded model."""
+    blend: Literal["auto", "on", "off"] = "auto"
+    """Keep true pixels where the render has them, with soft borders and matched colours; off gives
+    the bare network's frames. auto: on for the embedded model, off for all others."""
     guidance: float = 6.0
     """Weight of the text; 1 or less switches the second pass off."""
     sampler: Sampler = "DDIM_Origin"
@@ -102,6 +105,16 @@ class GeneratorSettings:
     """Positions as diffusers >= 0.32 makes them, or as older versions did."""
     seed: int = 43
     """Same seed, same result."""
+
+    @property
+    def denoising_steps(self) -> int:
+        """The steps asked for, or the model's own."""
+        return self.steps or (1 if self.model == "embedded" else 50)
+
+    @property
+    def blends(self) -> bool:
+        """Whether true pixels are kept."""
+        return self.blend == "on" or (self.blend == "auto" and self.model == "embedded")
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""From a shot to finished frames: the classical fill, or the diffusion model in windows.
+"""From a shot to finished frames: the classical fill, or a diffusion model in windows.
 
-The one thing a reader would get wrong: the model makes at most 49 frames at once. A longer clip is
-made window after window; each takes over the last frames of the one before as known pixels, so that
-what was invented once stays.
+The one thing a reader would get wrong: the released model makes at most 49 frames at once. A longer
+clip is made window after window; each takes over the last frames of the one before as known pixels,
+so that what was invented once stays. The embedded model starts from the fill, which is the same in
+every window, and its windows are cross-faded.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,10 @@ from torch import Tensor
 
 from .config import OVERLAP, PROMPT_SUFFIX, WINDOW, GeneratorSettings, RedirectSettings
 from .released import locate
+from .rendering.blending import blend
 from .rendering.filling import fill
+from .rendering.memory import other_moments
+from .rendering.render import Render
 from .shot import Shot
 from .stages import Stages
 
@@ -26,10 +30,14 @@ if TYPE_CHECKING:
     from .model.sampling import DenoisingState
 
 
-_NO_EMBEDDED = (
-    "This version ships no embedded video model; use --model fill, which needs no weights, or "
-    "--model 5b, which loads the released ones."
-)
+EMBEDDED_WINDOW, EMBEDDED_OVERLAP = 13, 4
+"""Frames of a window of the embedded model, as in its training, and those that two share."""
+EMBEDDED_SHORT_SIDE = 192
+"""The embedded model works at this size at most and adds what it found to the full-size fill."""
+EMBEDDED_MOMENTS = 6
+"""Other moments whose points it is shown."""
+EMBEDDED_REFERENCE = 9
+"""Source frames that it looks at in a window."""
 
 
 @runtime_checkable
@@ -54,7 +62,9 @@ def load_generator(
     if model == "fill":
         return fill_shot
     if model == "embedded":
-        raise ValueError(_NO_EMBEDDED)
+        from .model.embedded import shipped
+
+        return EmbeddedGenerator(shipped(device), settings.generator)
     return DiffusionGenerator.load(settings, device, dtype)
 
 
@@ -66,7 +76,9 @@ def check_model(settings: RedirectSettings) -> None:
     """
     model, weights = settings.generator.model, settings.machine.weights
     if model == "embedded":
-        raise ValueError(_NO_EMBEDDED)
+        from .model.embedded import WEIGHTS, check_weights
+
+        check_weights(WEIGHTS)
     if model == "5b" and weights is not None:
         for name in ("TrajectoryCrafter", "CogVideoX-Fun-V1.1-5b-InP"):
             locate(name, weights)
@@ -77,13 +89,92 @@ def check_model(settings: RedirectSettings) -> None:
         raise FileNotFoundError(f"--model {model}: no such folder.")
 
 
-def fill_shot(shot: Shot, stages: Stages) -> tuple[Tensor, None]:
+def fill_shot(shot: Shot, stages: Stages, name: str = "generate") -> tuple[Tensor, None]:
     """Classical completion: points of other frames, then a smooth fill."""
     frames = stages.run(
-        "generate",
+        name,
         lambda: fill(shot.view, shot.cloud, shot.source, shot.cameras, shot.source_frame),
     )
     return frames, None
+
+
+@dataclass
+class EmbeddedGenerator:
+    """The small model inside the package: the fill, and what a network adds to it."""
+
+    model: Callable
+    """An `EmbeddedModel`, or anything with its signature."""
+    settings: GeneratorSettings
+    short_side: int = EMBEDDED_SHORT_SIDE
+
+    def __call__(self, shot: Shot, stages: Stages) -> tuple[Tensor, None]:
+        filled, _ = fill_shot(shot, stages, name="fill")
+        frames = stages.run("generate", lambda: self._complete(shot, filled))
+        return frames, None
+
+    def _complete(self, shot: Shot, filled: Float[Tensor, "T 3 H W"]) -> Float[Tensor, "T 3 H W"]:
+        view, size = shot.view, self._working_size(*filled.shape[2:])
+        memory = _memory(shot, size)
+        seen = view.visible.to(filled)
+        share = _resized(seen, size)
+        small = {
+            "filled": _resized(filled, size),
+            "render": _resized(view.frames * seen, size) / share.clamp(min=1e-3),
+            "memory": memory.frames,
+        }
+        small = {name: frames.clamp(0, 1) * 2 - 1 for name, frames in small.items()}
+        masks = {"visible": share > 0.5, "memory_visible": memory.visible}
+        change = torch.zeros_like(small["filled"])
+        before = 0
+        for number, window in enumerate(windows(len(filled), EMBEDDED_WINDOW, EMBEDDED_OVERLAP)):
+            part = slice(window.start, window.stop)
+            made = self._window(
+                {name: x[part][None] for name, x in (small | masks).items()}, shot, window, number
+            )
+            added = made - small["filled"][part]
+            shared = before - window.start if number else 0
+            ramp = torch.linspace(0, 1, shared + 2)[1:-1, None, None, None].to(added)
+            change[part][:shared] = torch.lerp(change[part][:shared], added[:shared], ramp)
+            change[part][shared:] = added[shared:]
+            before = window.stop
+        full = F.interpolate(change / 2, filled.shape[2:], mode="bicubic")
+        made = (filled + full).clamp(0, 1)
+        return blend(made, view.frames, view.visible) if self.settings.blends else made
+
+    def _window(
+        self, parts: dict[str, Tensor], shot: Shot, window: range, number: int
+    ) -> Float[Tensor, "T 3 h w"]:
+        from .model.codec import Pictures
+
+        height, width = parts["filled"].shape[3:]
+        shown = shot.source_frame[window.start : window.stop].unique()[:EMBEDDED_REFERENCE]
+        reference = _resized(shot.video.frames[shown.to(shot.video.frames.device)], (height, width))
+        return self.model(
+            Pictures(**parts),
+            reference.clamp(0, 1)[None] * 2 - 1,
+            steps=self.settings.denoising_steps,
+            generator=torch.Generator().manual_seed(self.settings.seed + number),
+        )[0]
+
+    def _working_size(self, height: int, width: int) -> tuple[int, int]:
+        from .model.embedded import MULTIPLE
+
+        scale = min(1.0, self.short_side / min(height, width))
+        sides = [max(MULTIPLE, round(n * scale / MULTIPLE) * MULTIPLE) for n in (height, width)]
+        return sides[0], sides[1]
+
+
+def _memory(shot: Shot, size: tuple[int, int]) -> Render:
+    """What the source saw at other moments, in the size asked for; all holes if there are none."""
+    if len(shot.cloud) > 1:
+        cameras = shot.cameras.resized(*size)
+        return other_moments(shot.cloud, cameras, EMBEDDED_MOMENTS, shot.source_frame)
+    nothing = torch.zeros(len(shot.view), 1, *size, device=shot.view.frames.device)
+    return Render(nothing.expand(-1, 3, -1, -1), nothing, nothing > 0)
+
+
+def _resized(x: Float[Tensor, "T C H W"], size: tuple[int, int]) -> Float[Tensor, "T C h w"]:
+    return F.interpolate(x, size, mode="bilinear", antialias=True)
 
 
 def windows(frames: int, size: int = WINDOW, overlap: int = OVERLAP) -> list[range]:
@@ -177,6 +268,8 @@ class DiffusionGenerator:
                 load=lambda path: load_file(path)["frames"],
             )
         assert finished is not None
+        if self.settings.blends:
+            finished = blend(finished, shot.view.frames, shot.view.visible)
         return finished, prompt
 
     def _window(
@@ -233,7 +326,7 @@ class DiffusionGenerator:
             reference=pad_to(reference, len(reference), self.multiple),
             prompt=prompt + PROMPT_SUFFIX,
             negative_prompt=settings.negative_prompt,
-            num_inference_steps=settings.steps,
+            num_inference_steps=settings.denoising_steps,
             guidance_scale=settings.guidance,
             generator=torch.Generator().manual_seed(settings.seed + number),
             resume=_earlier(state),

@@ -5,13 +5,13 @@ speed measured on this machine a moment ago; they are meant to tell minutes from
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 # Operations (multiply and add) per pixel and frame, from counting layers of each network, in 1e9.
 _CODEC_ENCODE, _CODEC_DECODE = 5e-3, 14e-3  # CogVideoX autoencoder
 _DEPTHCRAFTER = 5 * 9e-3 + 6e-3  # five steps of the SVD network, and its autoencoder
 _DEPTHCRAFTER_PARAMETERS = 2.3e9
 _EMBEDDED_DEPTH = 80.0  # a frame, at the fixed working size of the embedded network
+_EMBEDDED_VIDEO = 1e-3  # a pixel at the embedded video model's working size, all parts
 _RENDER_SECONDS, _FILL_SECONDS = 0.06e-6, 0.9e-6  # a pixel and frame, measured on two cores
 
 TEXT_TOKENS = 226
@@ -47,7 +47,7 @@ def estimate(
     height: int,
     width: int,
     depth: str,
-    generator: Literal["fill", "diffusion"] | None,
+    generator: str | None,
     steps: int,
     guided: bool,
     reference: int,
@@ -60,7 +60,7 @@ def estimate(
     Args:
         height, width: pixels of a frame.
         depth: name of the estimator; one whose cost is unknown is left out.
-        generator: what completes the render; None stops before it.
+        generator: fill, embedded, or anything else for the released model; None stops before it.
         guided: whether each step takes two passes.
         windows: how many pieces of at most 49 frames the clip is made in.
         gflops: matrix speed of the device, 1e9 operations a second.
@@ -75,9 +75,14 @@ def estimate(
         weights = _DEPTHCRAFTER_PARAMETERS * bytes_per_number / 1e9
         stages.append(Estimate("depth", seen * _DEPTHCRAFTER / gflops, weights + 4 * video_gb))
     stages.append(Estimate("render", pixels * _RENDER_SECONDS, 0.5 + 4 * video_gb))
-    if generator == "fill":
-        stages.append(Estimate("generate", pixels * _FILL_SECONDS, 0.7 + 5 * video_gb))
-    elif generator == "diffusion":
+    if generator in ("fill", "embedded"):
+        name = "generate" if generator == "fill" else "fill"
+        stages.append(Estimate(name, pixels * _FILL_SECONDS, 0.7 + 5 * video_gb))
+    if generator == "embedded":
+        work = frames * min(1.0, (192 / min(height, width)) ** 2) * height * width
+        seconds = work * _EMBEDDED_VIDEO * steps / gflops
+        stages.append(Estimate("generate", seconds, 1.0 + 6 * video_gb))
+    elif generator not in (None, "fill"):
         window = min(frames, 49)
         one_pass = transformer_gflop(window, height, width, reference)
         passes = steps * (2 if guided else 1) * windows

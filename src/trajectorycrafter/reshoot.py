@@ -222,7 +222,6 @@ def _plan(
 ) -> str:
     """What will be done and what it will take, before anything long begins."""
     settings, frames = crafter.settings, len(trajectory)
-    diffusion = settings.generator.model != "fill" and not render_only
     gflops = measured_gflops(crafter.device, crafter.dtype)
     steps = estimate(
         source_frames=len(video),
@@ -230,8 +229,8 @@ def _plan(
         height=video.height,
         width=video.width,
         depth=settings.depth.depth,
-        generator=None if render_only else "diffusion" if diffusion else "fill",
-        steps=settings.generator.steps,
+        generator=None if render_only else settings.generator.model,
+        steps=settings.generator.denoising_steps,
         guided=settings.generator.guidance > 1,
         reference=settings.generator.reference,
         windows=len(windows(frames)),

@@ -17,11 +17,12 @@ from torch import Tensor
 
 from ..geometry.cameras import Cameras
 from ..geometry.scene_scale import scene_radius
-from ..rendering.point_cloud import lift
+from ..rendering.filling import fill
+from ..rendering.memory import other_moments
+from ..rendering.point_cloud import DynamicPointCloud, lift
 from ..rendering.render import Render, coverage, double_reproject
 from ..video import Depth, Video
 from .draws import RandomPath, paths, rejected_holes, seek_path, wanted_holes
-from .memory import other_moments
 from .settings import Curation
 
 PREVIEW = 5
@@ -34,6 +35,7 @@ class Conditions:
 
     render: Render
     memory: Render | None
+    filled: Video | None
     info: dict[str, Any]
 
 
@@ -63,12 +65,33 @@ def reproject(
     path = seek_path(paths(settings.path, rng), holes, wanted, settings.hole)
     back, there = double_reproject(video, depth, cameras, novel(path))
     share = checked_share(back, settings)
-    memory = None
-    if settings.memory:
-        seen = Depth(there.depth.clamp(min=1e-6), there.visible)
-        cloud = lift(Video(there.frames, video.fps), seen, novel(path))
-        memory = other_moments(cloud, cameras, settings.memory)
-    return Conditions(back, memory, {"hole_share": share, "path": path.told()})
+    seen = Depth(there.depth.clamp(min=1e-6), there.visible)
+    cloud = lift(Video(there.frames, video.fps), seen, novel(path))
+    info = {"hole_share": share, "path": path.told()}
+    return conditions(back, cloud, novel(path), cameras, video.fps, info, settings)
+
+
+def conditions(
+    view: Render,
+    cloud: DynamicPointCloud,
+    source: Cameras,
+    cameras: Cameras,
+    fps: float,
+    info: dict[str, Any],
+    settings: Curation,
+) -> Conditions:
+    """The render and what else of the cloud the settings ask for.
+
+    Args:
+        view: What `cameras` see of the cloud, moment by moment.
+        source: Where the cloud was seen from.
+    """
+    memory = other_moments(cloud, cameras, settings.memory) if settings.memory else None
+    filled = None
+    if settings.filled:
+        moments = torch.arange(len(cloud))
+        filled = Video(fill(view, cloud, source, cameras, moments), fps)
+    return Conditions(view, memory, filled, info)
 
 
 def spread(frames: int, count: int) -> Int[Tensor, " n"]:

@@ -133,8 +133,9 @@ def _of_scene(settings: Curation, clip: Clip, parts: Parts) -> Sample:
         take.source[: settings.reference],
         clip.caption or parts.captioner(take.target) or f"{where} full of things{words}",
         take.kind,
-        take.conditions.memory,
-        _described(settings, clip, 0) | info,
+        memory=take.conditions.memory,
+        filled=take.conditions.filled,
+        info=_described(settings, clip, 0) | info,
     )
 
 
@@ -215,8 +216,9 @@ def _of_window(
         reference,
         clip.caption or parts.captioner(target),
         "dynamic",
-        conditions.memory,
-        info | conditions.info | {"recipe": "double_reprojection"},
+        memory=conditions.memory,
+        filled=conditions.filled,
+        info=info | conditions.info | {"recipe": "double_reprojection"},
     )
 
 
@@ -261,8 +263,9 @@ def _triplet(
         found.source[: settings.reference],
         clip.caption or parts.captioner(found.target),
         "static",
-        found.conditions.memory,
-        _described(settings, clip, k) | info,
+        memory=found.conditions.memory,
+        filled=found.conditions.filled,
+        info=_described(settings, clip, k) | info,
     )
 
 

@@ -144,6 +144,8 @@ class Curation:
     stage looks at none; or frames before and after the window, which give nothing away."""
     memory: int = 6
     """Other moments of the source whose points make the second condition; 0 leaves it out."""
+    filled: bool = False
+    """Keep the render's classical completion, too, which the embedded model starts from."""
     least_scores: dict[str, float] = field(default_factory=dict)
     """Smallest scores of a clip, by OpenVid's column: aesthetic, motion, temporal_consistency."""
     licence: str = "unknown"

@@ -17,8 +17,7 @@ from ..rendering.point_cloud import lift
 from ..rendering.render import coverage, render
 from ..video import Depth, Video
 from .draws import rejected_holes, wanted_holes
-from .dynamic import PREVIEW, Conditions, checked_share, spread
-from .memory import other_moments
+from .dynamic import PREVIEW, Conditions, checked_share, conditions, spread
 from .rejected import RejectedError
 from .settings import Curation
 
@@ -93,8 +92,8 @@ def see(source: Posed, cameras: Cameras, settings: Curation) -> Conditions:
     cloud = lift(source.video, source.depth, source.cameras)
     view = render(cloud, cameras)
     share = checked_share(view, settings)
-    memory = other_moments(cloud, cameras, settings.memory) if settings.memory else None
-    return Conditions(view, memory, {"hole_share": share})
+    info = {"hole_share": share}
+    return conditions(view, cloud, source.cameras, cameras, source.video.fps, info, settings)
 
 
 def _pairs(posed: Posed, settings: Curation) -> list[tuple[int, int, float]]:

@@ -36,18 +36,18 @@ def check_clip(
     reference: Float[Tensor, "R 3 h w"] | None,
     *,
     multiple: int = 16,
-    temporal_ratio: int = 4,
+    frame_period: int = 8,
 ) -> None:
     """Refuse clips that the model cannot take, before anything long begins.
 
     Args:
         multiple: What height and width must be multiples of: autoencoder factor times patch size.
-        temporal_ratio: Frames a latent frame.
+        frame_period: Clips have a multiple of this many frames and one more.
 
     Raises:
         ValueError: If a size, frame count or value range does not fit; says what to use.
     """
-    _check_frame_count(len(render), temporal_ratio)
+    _check_frame_count(len(render), frame_period)
     _check_frames("render", render, multiple)
     if visible.shape != (len(render), 1, *render.shape[2:]):
         raise ValueError(
@@ -138,8 +138,7 @@ def latent_mask(
     return torch.cat([first, rest], dim=2)
 
 
-def _check_frame_count(frames: int, ratio: int) -> None:
-    period = 2 * ratio
+def _check_frame_count(frames: int, period: int) -> None:
     if frames % period == 1 and frames > 1:
         return
     below = max((frames - 1) // period, 1) * period + 1

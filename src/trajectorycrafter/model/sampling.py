@@ -439,7 +439,7 @@ class TrajectoryCrafterPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
             visible,
             reference,
             multiple=2 ** (len(vae.block_out_channels) - 1) * config.patch_size,
-            temporal_ratio=vae.temporal_compression_ratio,
+            frame_period=2 * vae.temporal_compression_ratio,
         )
         if not config.use_rotary_positional_embeddings and len(render) > config.sample_frames:
             raise ValueError(

@@ -40,6 +40,8 @@ class Sample:
     kind: Kind
     memory: Render | None = None
     """The points of the source's other moments in the target's cameras: a second condition."""
+    filled: Video | None = None
+    """The render completed without a network (`rendering/filling.py`)."""
     info: dict[str, Any] = field(default_factory=dict)
     """What JSON can hold. The index reads `id`, `clip`, `recipe`, `hole_share`, `motion`, `scores`,
     `provenance`, `licence` and `seed`; only `id` must be there."""
@@ -53,7 +55,8 @@ class Sample:
         if self.kind not in get_args(Kind):
             raise ValueError(f"kind is one of {', '.join(get_args(Kind))}; got {self.kind!r}.")
         shape = tuple(self.target.frames.shape)
-        for name, view in (("render", self.render), ("memory", self.memory)):
+        views = {"render": self.render, "memory": self.memory, "filled": self.filled}
+        for name, view in views.items():
             if view is not None and tuple(view.frames.shape) != shape:
                 raise ValueError(
                     f"Expected a {name} of the target's shape {shape}; got "
@@ -97,6 +100,8 @@ def encode(sample: Sample) -> Encoded:
     members |= _frames_as_bytes("reference", sample.reference.frames)
     if sample.memory is not None:
         members |= _render_as_bytes("memory", sample.memory)
+    if sample.filled is not None:
+        members |= _frames_as_bytes("filled", sample.filled.frames)
     described = {
         "schema": SCHEMA,
         "kind": sample.kind,
@@ -105,6 +110,7 @@ def encode(sample: Sample) -> Encoded:
         "shape": list(sample.target.frames.shape),
         "reference": len(sample.reference),
         "memory": sample.memory is not None,
+        "filled": sample.filled is not None,
         "info": sample.info,
     }
     try:
@@ -131,8 +137,11 @@ def decode(members: Mapping[str, bytes]) -> Sample:
         Video(_frames(members, "reference", described["reference"]), reference_fps),
         described["caption"],
         described["kind"],
-        _render(members, "memory", frames) if described["memory"] else None,
-        described["info"],
+        memory=_render(members, "memory", frames) if described["memory"] else None,
+        filled=Video(_frames(members, "filled", frames), target_fps)
+        if described.get("filled")
+        else None,
+        info=described["info"],
     )
 
 

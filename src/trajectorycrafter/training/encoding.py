@@ -31,6 +31,7 @@ def make_encoder(
         noisy=config.add_noise_in_inpaint_model,
         reference=reference,
         memory=settings.model.memory,
+        filled=settings.model.filled,
         patch_size=config.patch_size,
         seed=settings.seed,
     )
@@ -87,6 +88,7 @@ def described(settings: TrainSettings, config: Any) -> dict[str, Any]:
         "autoencoder": settings.model.autoencoder,
         "text": settings.model.text,
         "memory": settings.model.memory,
+        "filled": settings.model.filled,
         "posterior": objective.posterior,
         "noise": [objective.noise_log_mean, objective.noise_log_std] if noisy else None,
     }
@@ -102,7 +104,11 @@ def check_cache(settings: TrainSettings, config: Any, folders: Iterable[Path]) -
     wanted = described(settings, config)
     for folder in folders:
         about = read_about(folder)
-        odd = [f"{k} ({about.get(k)} there, {v} here)" for k, v in wanted.items() if about[k] != v]
+        odd = [
+            f"{k} ({about.get(k)} there, {v} here)"
+            for k, v in wanted.items()
+            if about.get(k, False) != v
+        ]
         if odd:
             raise ValueError(
                 f"{folder} was made with other settings: {', '.join(odd)}. Encode the samples "

@@ -16,6 +16,7 @@ from torch import Tensor
 from ..model.conditions import check_clip, encode, latent_mask
 from ..rendering.render import Render
 from ..samples import Kind, Sample
+from ..video import Video
 from .seeds import seeded
 from .settings import ObjectiveSettings
 
@@ -75,6 +76,7 @@ class Encoder:
         noisy: Whether the condition is noised (the model's `add_noise_in_inpaint_model`).
         reference: Whether the reference is encoded.
         memory: Whether the second condition is.
+        filled: Whether the classical completion is encoded in the render's place.
         patch_size: Of the transformer, for the check of sizes.
         seed: Of the noise on the condition.
     """
@@ -88,12 +90,13 @@ class Encoder:
         noisy: bool,
         reference: bool = True,
         memory: bool = False,
+        filled: bool = False,
         patch_size: int = 2,
         seed: int = 0,
     ) -> None:
         self.vae, self.embed, self.settings = vae, embed, settings
         self.noisy, self.reference, self.memory = noisy, reference, memory
-        self.patch_size, self.seed = patch_size, seed
+        self.filled, self.patch_size, self.seed = filled, patch_size, seed
 
     @torch.no_grad()
     def __call__(self, sample: Sample, variant: int = 0) -> Example:
@@ -109,7 +112,7 @@ class Encoder:
         name = str(sample.info.get("id", ""))
         generator = seeded("condition", self.seed, name, variant)
         sigma = self._sigma(generator)
-        render = self._view(sample.render, sigma, generator)
+        render = self._view(sample.render, sigma, generator, self._completed(sample))
         return Example(
             name,
             sample.kind,
@@ -135,8 +138,24 @@ class Encoder:
             memory = Render(*nothing)
         return self._view(memory, sigma, generator)
 
-    def _view(self, view: Render, sigma: float, generator: torch.Generator) -> View:
-        video = masked_video(view.frames, view.visible, sigma, generator)
+    def _completed(self, sample: Sample) -> Video | None:
+        if self.filled and sample.filled is None:
+            raise ValueError(
+                f"Sample {sample.info.get('id')} has no completed render; curate with --filled."
+            )
+        return sample.filled if self.filled else None
+
+    def _view(
+        self,
+        view: Render,
+        sigma: float,
+        generator: torch.Generator,
+        completed: Video | None = None,
+    ) -> View:
+        if completed is None:
+            video = masked_video(view.frames, view.visible, sigma, generator)
+        else:
+            video = masked_video(completed.frames, view.visible | True, sigma, generator)
         latents = self._posterior(video)
         f, _, h, w = latents.mean.shape
         known = latent_mask(view.visible, (f, h, w))[0].transpose(0, 1)
@@ -156,7 +175,7 @@ class Encoder:
             sample.render.visible,
             sample.reference.frames if self.reference else None,
             multiple=2 ** (len(config.block_out_channels) - 1) * self.patch_size,
-            temporal_ratio=config.temporal_compression_ratio,
+            frame_period=config.get("frame_period", 2 * config.temporal_compression_ratio),
         )
 
 

@@ -1,8 +1,9 @@
 """Optimizers, their rates over the steps, and the limit on gradients.
 
 The one thing a reader would get wrong: rates are a function of the step, not a scheduler with a
-state, so nothing about them is saved or can be lost. Muon here orthogonalises in float32: torch's
-own does it in bfloat16, which costs small models precision and CPUs their speed.
+state, so nothing about them is saved or can be lost. Muon here orthogonalises in float32, unless
+the run itself is of mixed precision: torch's own always does it in bfloat16, which costs small
+models precision and most CPUs their speed.
 """
 
 from collections.abc import Callable, Mapping

@@ -15,7 +15,9 @@ from torch import nn
 from .. import released
 from ..machine import pick_dtype
 from ..model.checkpoints import BASE
+from ..model.codec import SpaceToDepthCodec
 from ..model.conditions import text_embeddings
+from ..model.embedded import WEIGHTS
 from ..plugins import load_plugin
 from .examples import Embed
 from .settings import ModelSettings
@@ -45,9 +47,7 @@ def load_autoencoder(settings: ModelSettings, device: torch.device) -> Any:
         made = load_plugin(name, "autoencoder", ("released", "tiny", "module:attribute"))
         vae: Any = made if isinstance(made, nn.Module) else made()
     else:
-        folder = released.fetch(BASE, settings.weights) / "vae" if name == "released" else name
-        vae = AutoencoderKLCogVideoX.from_pretrained(folder, use_safetensors=True)
-        vae.to(dtype=pick_dtype("auto", device))
+        vae = _stored(name, settings, device)
     vae.num_sample_frames_batch_size = ENCODE_BATCH_FRAMES
     return vae.eval().requires_grad_(False).to(device)
 
@@ -71,6 +71,21 @@ def load_text(settings: ModelSettings, config: Any, device: torch.device) -> Emb
         return text_embeddings(tokenizer, encoder, prompts, tokens, device).float()
 
     return embed
+
+
+def _stored(name: str, settings: ModelSettings, device: torch.device) -> Any:
+    """The released autoencoder, the embedded codec, or either kind from a folder."""
+    if name == "released":
+        folder = released.fetch(BASE, settings.weights) / "vae"
+    else:
+        folder = WEIGHTS / "codec" if name == "embedded" else Path(name)
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"Expected an autoencoder's folder, but {folder} has no config.")
+    described: Any = AutoencoderKLCogVideoX.load_config(folder)
+    if described.get("_class_name") == SpaceToDepthCodec.__name__:
+        return SpaceToDepthCodec.from_pretrained(folder, torch_dtype=torch.float32)
+    vae: Any = AutoencoderKLCogVideoX.from_pretrained(folder, use_safetensors=True)
+    return vae.to(dtype=pick_dtype("auto", device))
 
 
 def _tiny() -> AutoencoderKLCogVideoX:

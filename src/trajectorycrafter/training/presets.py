@@ -43,6 +43,24 @@ _TINY_TRANSFORMER = {
     "cross_attn_num_heads": 2,
 }
 
+_EMBEDDED_TRANSFORMER = {
+    "num_attention_heads": 4,
+    "attention_head_dim": 64,
+    "in_channels": 64 + 2 * 65,
+    "out_channels": 64,
+    "time_embed_dim": 64,
+    "text_embed_dim": 16,
+    "num_layers": 8,
+    "sample_width": 20,
+    "sample_height": 12,
+    "sample_frames": 13,
+    "max_text_seq_length": 1,
+    "use_rotary_positional_embeddings": True,
+    "cross_attn_in_channels": 64,
+    "cross_attn_dim_head": 64,
+    "cross_attn_num_heads": 4,
+}
+
 # Paper, sections 3.4 and 4.1, for rates, steps and batch (8 on 8 GPUs); the rest as CogVideoX-Fun
 # trains its inpainting model, to which the authors refer (their issue 1).
 _STAGE1_5B = TrainSettings(
@@ -73,6 +91,45 @@ _STAGE1_TINY = TrainSettings(
 _STAGE2_TINY = replace(
     changed(_STAGE1_TINY, "data", dynamic=0.0, static=1.0), trains=REFERENCE, reference=True
 )
+# The model inside the package: it adds to the classical completion, in few steps.
+_STAGE1_EMBEDDED = TrainSettings(
+    model=ModelSettings(
+        transformer=_EMBEDDED_TRANSFORMER,
+        autoencoder="embedded",
+        text="empty",
+        memory=True,
+        filled=True,
+    ),
+    data=DataSettings(batch=16),
+    objective=ObjectiveSettings(
+        prediction="x0", timesteps="high", posterior="mode", drop_text=0.0, hole_weight=8.0
+    ),
+    optimizer=OptimizerSettings(
+        steps=2000,
+        name="muon",
+        lr=1e-3,
+        muon_lr=4e-3,
+        warmup=50,
+        cooldown=800,
+        weight_decay=1e-2,
+        eps=1e-8,
+        clip=1.0,
+        ema=0.995,
+    ),
+    log=LogSettings(checkpoint_every=100, sample_every=500, sample_steps=1),
+    trains=("",),
+    reference=False,
+)
+_STAGE2_EMBEDDED = replace(
+    changed(
+        changed(_STAGE1_EMBEDDED, "data", dynamic=0.0, static=1.0),
+        "optimizer",
+        steps=600,
+        cooldown=300,
+    ),
+    trains=REFERENCE,
+    reference=True,
+)
 # The learning rate and dropouts of the one sound fork that fine-tunes from cached latents.
 _LORA_5B = replace(
     _STAGE1_5B,
@@ -90,6 +147,8 @@ PRESETS = {
     "tiny-stage1": _STAGE1_TINY,
     "tiny-stage2": _STAGE2_TINY,
     "tiny-joint": replace(_STAGE1_TINY, reference=True),
+    "embedded-stage1": _STAGE1_EMBEDDED,
+    "embedded-stage2": _STAGE2_EMBEDDED,
 }
 """One stage each; a second stage wants the first one's weights as its start."""
 

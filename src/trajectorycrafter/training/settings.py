@@ -21,11 +21,13 @@ class ModelSettings:
     transformer: dict[str, Any] = field(default_factory=dict)
     """Arguments of `DualStreamTransformer`; over those of `start`."""
     autoencoder: str = "released"
-    """released, tiny, a folder, or module:attribute of a callable that makes one."""
+    """released, embedded, tiny, a folder, or module:attribute of a callable that makes one."""
     text: Literal["released", "empty"] = "released"
     """Captions through the released T5, or the same zeros for every sample."""
     memory: bool = False
     """A second condition: points of the source's other moments in the target's cameras."""
+    filled: bool = False
+    """The render's classical completion is encoded in the render's place, beside the same mask."""
     weights: Path | None = None
     """Folder with the released weights; None: the Hugging Face cache."""
     gradient_checkpointing: bool = False

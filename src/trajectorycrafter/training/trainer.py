@@ -165,8 +165,10 @@ class _Run:
                 self.accelerator.backward(loss)
                 if self.accelerator.sync_gradients:
                     norm = self._clip(step)
-                for optimizer in self.optimizers:
-                    optimizer.step()
+                # Muon's products are then as precise as the run is.
+                with self.accelerator.autocast():
+                    for optimizer in self.optimizers:
+                        optimizer.step()
                 for optimizer in self.optimizers:
                     optimizer.zero_grad()
         if self.ema is not None:
