@@ -9,7 +9,6 @@ from curation_trees import room, room_depth, room_geometry
 
 from trajectorycrafter.curation.dynamic import reproject
 from trajectorycrafter.curation.geometry import fit_to_cameras, load_geometry, triangulated
-from trajectorycrafter.rendering.memory import other_moments
 from trajectorycrafter.curation.rejected import RejectedError
 from trajectorycrafter.curation.settings import (
     Curation,
@@ -22,6 +21,7 @@ from trajectorycrafter.curation.settings import (
 from trajectorycrafter.curation.static import Posed, split, visible_points
 from trajectorycrafter.curation.synthetic import RECIPES, aligned_to, disturbed, film
 from trajectorycrafter.geometry.cameras import static_cameras
+from trajectorycrafter.rendering.memory import other_moments
 from trajectorycrafter.rendering.point_cloud import lift
 from trajectorycrafter.rendering.render import coverage, render
 from trajectorycrafter.synthetic.takes import seen_from
@@ -33,6 +33,7 @@ SMALL = Curation(
     scene=SceneSettings(rays=1, scene_depth="exact"),
     hole=HoleSettings((0.02, 0.8), tries=10),
     memory=3,
+    filled=True,
 )
 
 
@@ -56,6 +57,10 @@ def test_double_reprojection_lacks_what_the_path_did_not_see(posed: Posed) -> No
     assert error_where_seen(made.render, clip.video) < 0.05
     assert made.memory is not None
     assert error_where_seen(made.memory, clip.video) < 0.06
+    assert made.filled is not None
+    seen = made.render.visible.expand_as(made.filled.frames)
+    assert torch.equal(made.filled.frames[seen], made.render.frames[seen])
+    assert float((made.filled.frames - clip.video.frames)[~seen].abs().mean()) < 0.15
     # In a room that stands still the other moments know more than one does.
     assert float((made.memory.visible & ~made.render.visible).float().mean()) > 0.005
 
@@ -64,10 +69,13 @@ def test_the_histogram_of_holes_steers_the_path(posed: Posed) -> None:
     clip = posed[torch.arange(4)]
     shares = []
     for seed in range(8):
-        few = replace(SMALL, memory=0, hole=HoleSettings((0.1, 0.5), (0, 1, 0, 0), tries=12))
+        few = replace(
+            SMALL, memory=0, filled=False, hole=HoleSettings((0.1, 0.5), (0, 1, 0, 0), tries=12)
+        )
         made = reproject(clip.video, clip.depth, clip.cameras, few, np.random.default_rng(seed))
         shares.append(made.info["hole_share"])
         assert made.memory is None
+        assert made.filled is None
     assert all(0.2 <= share <= 0.3 for share in shares)
 
 

@@ -24,7 +24,7 @@ def test_transformer_operations_are_those_of_the_released_sizes() -> None:
 
 def test_the_released_model_is_told_apart_from_the_fill() -> None:
     fill = {s.stage: s for s in estimate(depth="embedded", generator="fill", **COMMON)}
-    full = {s.stage: s for s in estimate(depth="depthcrafter", generator="diffusion", **COMMON)}
+    full = {s.stage: s for s in estimate(depth="depthcrafter", generator="released", **COMMON)}
     assert full["generate"].seconds > 100 * fill["generate"].seconds
     assert full["generate"].gigabytes > 12.2
     assert [s.stage for s in estimate(depth="file:x", generator=None, **COMMON)] == ["render"]
@@ -32,7 +32,7 @@ def test_the_released_model_is_told_apart_from_the_fill() -> None:
 
 def test_guidance_and_windows_multiply_the_work() -> None:
     def seconds(**change) -> float:
-        return estimate(depth="file:x", generator="diffusion", **COMMON | change)[-1].seconds
+        return estimate(depth="file:x", generator="released", **COMMON | change)[-1].seconds
 
     assert seconds(guided=False) == pytest.approx(seconds() / 2, rel=0.1)
     assert seconds(windows=3) == pytest.approx(3 * seconds(), rel=0.1)

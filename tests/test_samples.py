@@ -59,6 +59,7 @@ def make(name: str, kind: Kind = "dynamic", memory: bool = True, size=(10, 14)) 
         kind,
         view() if memory else None,
         info,
+        Video(frames(5), 24.0) if memory else None,
     )
 
 
@@ -74,7 +75,11 @@ def test_a_sample_comes_back_as_it_was() -> None:
         assert torch.equal(a.visible, b.visible)
         torch.testing.assert_close(a.depth, b.depth, rtol=5e-4, atol=1e-6)
     assert (back.caption, back.kind, back.info) == (made.caption, made.kind, made.info)
-    assert decode(encode(make("b", memory=False)).members).memory is None
+    assert made.filled is not None and back.filled is not None
+    assert torch.equal(back.filled.frames, made.filled.frames)
+    plain = decode(encode(make("b", memory=False)).members)
+    assert plain.memory is None
+    assert plain.filled is None
 
 
 def test_far_depth_stays_finite() -> None:

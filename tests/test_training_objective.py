@@ -1,6 +1,7 @@
 """The loss against formulas written out by hand, and the draws of a step."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ from golden_model import config, pipeline
 from torch import Tensor
 from training_material import sample
 
+from trajectorycrafter.model.codec import Pictures, SpaceToDepthCodec
 from trajectorycrafter.model.conditions import Conditions, render_latents
+from trajectorycrafter.model.embedded import EmbeddedModel
 from trajectorycrafter.training.denoising import ddim_step, denoise, trailing_timesteps
 from trajectorycrafter.training.examples import Encoder, Example, Posterior, View, masked_video
 from trajectorycrafter.training.objective import (
@@ -28,6 +31,7 @@ from trajectorycrafter.training.settings import ModelSettings, ObjectiveSettings
 from trajectorycrafter.training.stages import build_model
 
 PLAIN = ObjectiveSettings(drop_text=0.0)
+MODE = replace(PLAIN, posterior="mode")
 EMPTY = torch.zeros(4, 16)
 
 
@@ -232,6 +236,32 @@ def test_condition_is_that_of_inference_but_for_the_posterior() -> None:
     theirs = render_latents(make.vae, s.render.frames, s.render.visible)
     torch.testing.assert_close(ours[None], theirs, atol=1e-6, rtol=1e-6)
     assert e.render.latents.std is not None and e.render.seen
+
+
+def test_the_embedded_models_condition_is_that_of_its_inference() -> None:
+    torch.manual_seed(0)
+    codec = SpaceToDepthCodec(8)
+    text = torch.zeros(1, 1, 16)
+    how: dict[str, Any] = {"noisy": False, "memory": True, "filled": True}
+    make = Encoder(codec, lambda prompts: text, MODE, **how)
+    plain = sample(3, memory=sample(4).render)
+    with pytest.raises(ValueError, match="curate with --filled"):
+        make(plain)
+    s = replace(plain, filled=sample(5).target)
+    e = make(s)
+    batch = draw_batch([e], text[0], MODE, codec.config["scaling_factor"], seeded("x"))
+    assert s.filled is not None and s.memory is not None
+    pictures = Pictures(
+        s.filled.frames[None] * 2 - 1,
+        s.render.frames[None] * 2 - 1,
+        s.render.visible[None],
+        s.memory.frames[None] * 2 - 1,
+        s.memory.visible[None],
+    )
+    inference = EmbeddedModel(None, codec, None)
+    filled = inference.encode(pictures.filled)
+    torch.testing.assert_close(batch.condition, inference.condition(pictures, filled))
+    torch.testing.assert_close(batch.base, filled.transpose(1, 2))
 
 
 def test_noise_on_the_condition() -> None:

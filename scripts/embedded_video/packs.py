@@ -30,8 +30,8 @@ def pack(folder: Path) -> Pack:
     if not clips.exists():
         rows = [r for r in read_index(folder).to_pylist() if r["recipe"] != "double_reprojection"]
         samples = [read_sample(folder, row) for row in rows]
-        _save(references, np.stack([_bytes(s.reference.frames) for s in samples]))
-        _save(clips, np.stack([_packed(s) for s in samples]))
+        save(references, np.stack([as_bytes(s.reference.frames) for s in samples]))
+        save(clips, np.stack([_packed(s) for s in samples]))
     return np.load(clips, mmap_mode="r"), np.load(references, mmap_mode="r")
 
 
@@ -39,14 +39,16 @@ def _packed(sample: Sample) -> np.ndarray:
     assert sample.memory is not None and sample.filled is not None, "curate with --filled"
     parts = [sample.target.frames, sample.filled.frames, sample.render.frames]
     parts += [sample.memory.frames, sample.render.visible.float(), sample.memory.visible.float()]
-    return np.concatenate([_bytes(part) for part in parts], axis=1)
+    return np.concatenate([as_bytes(part) for part in parts], axis=1)
 
 
-def _bytes(frames: Tensor) -> np.ndarray:
+def as_bytes(frames: Tensor) -> np.ndarray:
+    """Colours or masks in [0, 1] as bytes."""
     return (frames * 255).round().clamp(0, 255).byte().numpy()
 
 
-def _save(path: Path, array: np.ndarray) -> None:
+def save(path: Path, array: np.ndarray) -> None:
+    """Write an array that appears when it is whole."""
     partial = path.with_name(f".partial.{path.name}")
     with partial.open("wb") as file:
         np.save(file, array)
@@ -72,14 +74,18 @@ def load(place: Pack, index: int, draw: random.Random | None) -> Any:
 
 def batch_of(items: list[Any]) -> tuple[Tensor, Pictures, Tensor]:
     """Targets, pictures and references, colours in [-1, 1]."""
-    clips = torch.stack([clip for clip, _ in items])
+    reference = torch.stack([reference for _, reference in items]) * 2 - 1
+    return *pictures_of(torch.stack([clip for clip, _ in items])), reference
+
+
+def pictures_of(clips: Tensor) -> tuple[Tensor, Pictures]:
+    """Targets and pictures of clips `b T 14 H W`."""
     parts = dict(zip(PLACES, clips.split(list(PLACES.values()), dim=2), strict=True))
     for name in ("target", "filled", "render", "memory"):
         parts[name] = parts[name] * 2 - 1
     for name in ("visible", "memory_visible"):
         parts[name] = parts[name] > 0.5
-    reference = torch.stack([reference for _, reference in items]) * 2 - 1
-    return parts.pop("target"), Pictures(**parts), reference
+    return parts.pop("target"), Pictures(**parts)
 
 
 def cut(pictures: Pictures, frames: slice) -> Pictures:

@@ -107,14 +107,22 @@ class GeneratorSettings:
     """Same seed, same result."""
 
     @property
+    def family(self) -> Literal["fill", "embedded", "released"]:
+        """What kind of model it is; a folder with a codec is of the embedded kind."""
+        if self.model == "fill":
+            return "fill"
+        small = self.model == "embedded" or (Path(self.model) / "codec").is_dir()
+        return "embedded" if small else "released"
+
+    @property
     def denoising_steps(self) -> int:
         """The steps asked for, or the model's own."""
-        return self.steps or (1 if self.model == "embedded" else 50)
+        return self.steps or (1 if self.family == "embedded" else 50)
 
     @property
     def blends(self) -> bool:
         """Whether true pixels are kept."""
-        return self.blend == "on" or (self.blend == "auto" and self.model == "embedded")
+        return self.blend == "on" or (self.blend == "auto" and self.family == "embedded")
 
 
 @dataclass(frozen=True)

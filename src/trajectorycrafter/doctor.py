@@ -87,7 +87,7 @@ def _models(device: torch.device, gflops: float, weights: Path | None) -> list[s
         bytes_per_number=dtype.itemsize,
     )
     fill = cost(depth="embedded", generator="fill")
-    full = cost(depth="depthcrafter", generator="diffusion")
+    full = cost(depth="depthcrafter", generator="released")
     needed = max(step.gigabytes for step in full)
     have = (
         torch.cuda.get_device_properties(device).total_memory

@@ -58,13 +58,14 @@ def load_generator(
         ValueError: a model that this version has not got.
         FileNotFoundError: weights that cannot be found or downloaded.
     """
-    model = settings.generator.model
-    if model == "fill":
+    generator = settings.generator
+    if generator.family == "fill":
         return fill_shot
-    if model == "embedded":
-        from .model.embedded import shipped
+    if generator.family == "embedded":
+        from .model.embedded import WEIGHTS, load_cached
 
-        return EmbeddedGenerator(shipped(device), settings.generator)
+        folder = WEIGHTS if generator.model == "embedded" else Path(generator.model)
+        return EmbeddedGenerator(load_cached(folder, device), generator)
     return DiffusionGenerator.load(settings, device, dtype)
 
 
@@ -75,10 +76,10 @@ def check_model(settings: RedirectSettings) -> None:
         ValueError, FileNotFoundError: as `load_generator`.
     """
     model, weights = settings.generator.model, settings.machine.weights
-    if model == "embedded":
+    if settings.generator.family == "embedded":
         from .model.embedded import WEIGHTS, check_weights
 
-        check_weights(WEIGHTS)
+        check_weights(WEIGHTS if model == "embedded" else Path(model))
     if model == "5b" and weights is not None:
         for name in ("TrajectoryCrafter", "CogVideoX-Fun-V1.1-5b-InP"):
             locate(name, weights)

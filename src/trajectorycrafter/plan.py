@@ -5,6 +5,7 @@ speed measured on this machine a moment ago; they are meant to tell minutes from
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 # Operations (multiply and add) per pixel and frame, from counting layers of each network, in 1e9.
 _CODEC_ENCODE, _CODEC_DECODE = 5e-3, 14e-3  # CogVideoX autoencoder
@@ -47,7 +48,7 @@ def estimate(
     height: int,
     width: int,
     depth: str,
-    generator: str | None,
+    generator: Literal["fill", "embedded", "released"] | None,
     steps: int,
     guided: bool,
     reference: int,
@@ -60,7 +61,7 @@ def estimate(
     Args:
         height, width: pixels of a frame.
         depth: name of the estimator; one whose cost is unknown is left out.
-        generator: fill, embedded, or anything else for the released model; None stops before it.
+        generator: what completes the render; None stops before it.
         guided: whether each step takes two passes.
         windows: how many pieces of at most 49 frames the clip is made in.
         gflops: matrix speed of the device, 1e9 operations a second.
@@ -82,7 +83,7 @@ def estimate(
         work = frames * min(1.0, (192 / min(height, width)) ** 2) * height * width
         seconds = work * _EMBEDDED_VIDEO * steps / gflops
         stages.append(Estimate("generate", seconds, 1.0 + 6 * video_gb))
-    elif generator not in (None, "fill"):
+    elif generator == "released":
         window = min(frames, 49)
         one_pass = transformer_gflop(window, height, width, reference)
         passes = steps * (2 if guided else 1) * windows

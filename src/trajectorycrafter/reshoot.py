@@ -229,7 +229,7 @@ def _plan(
         height=video.height,
         width=video.width,
         depth=settings.depth.depth,
-        generator=None if render_only else settings.generator.model,
+        generator=None if render_only else settings.generator.family,
         steps=settings.generator.denoising_steps,
         guided=settings.generator.guidance > 1,
         reference=settings.generator.reference,

@@ -23,7 +23,7 @@ from .conditions import latent_mask
 from .transformer import DualStreamTransformer
 
 WEIGHTS = Path(__file__).parents[1] / "assets" / "video"
-"""Folders `transformer`, `codec` and `decoder`, each in diffusers' layout."""
+"""Folders `transformer`, `codec` and perhaps `decoder`, each in diffusers' layout."""
 MULTIPLE = 16
 """Sides must be multiples of this: the codec's block times the patch size."""
 SCHEDULE = {
@@ -46,7 +46,8 @@ class EmbeddedModel:
 
     transformer: Any
     codec: SpaceToDepthCodec
-    decoder: RenderDecoder
+    decoder: RenderDecoder | None
+    """None: the codec alone draws."""
 
     @classmethod
     def load(
@@ -59,15 +60,13 @@ class EmbeddedModel:
         """
         folder = Path(folder or WEIGHTS)
         check_weights(folder)
-        parts = [
-            _part(kind, folder / name).eval().requires_grad_(False).to(device)
-            for kind, name in (
-                (DualStreamTransformer, "transformer"),
-                (SpaceToDepthCodec, "codec"),
-                (RenderDecoder, "decoder"),
-            )
-        ]
-        return cls(*parts)
+        kinds = {"transformer": DualStreamTransformer, "codec": SpaceToDepthCodec}
+        if (folder / "decoder").is_dir():
+            kinds["decoder"] = RenderDecoder
+        parts: dict[str, Any] = {"decoder": None}
+        for name, kind in kinds.items():
+            parts[name] = _part(kind, folder / name).eval().requires_grad_(False).to(device)
+        return cls(**parts)
 
     @torch.inference_mode()
     def __call__(
@@ -143,6 +142,8 @@ class EmbeddedModel:
     ) -> Float[Tensor, "b T 3 H W"]:
         """Frames of latents that differ by `change` from those of the completed render."""
         drawn = self.codec.difference(change).transpose(1, 2)[:, : pictures.filled.shape[1]]
+        if self.decoder is None:
+            return (pictures.filled + drawn).clamp(-1, 1)
         return self.decoder(change, filled, drawn, pictures).clamp(-1, 1)
 
 
@@ -152,7 +153,7 @@ def check_weights(folder: Path) -> None:
     Raises:
         FileNotFoundError: naming what is missing.
     """
-    for name in ("transformer", "codec", "decoder"):
+    for name in ("transformer", "codec"):
         if not (folder / name / "config.json").is_file():
             raise FileNotFoundError(
                 f"Expected the embedded model's {name} in {folder / name}; reinstall the package, "
@@ -161,9 +162,9 @@ def check_weights(folder: Path) -> None:
 
 
 @lru_cache(1)
-def shipped(device: torch.device) -> EmbeddedModel:
-    """The package's model, loaded once."""
-    return EmbeddedModel.load(device=device)
+def load_cached(folder: Path, device: torch.device) -> EmbeddedModel:
+    """`EmbeddedModel.load`, once for many clips."""
+    return EmbeddedModel.load(folder, device=device)
 
 
 def _part(kind: Any, folder: Path) -> Any:

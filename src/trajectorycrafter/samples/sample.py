@@ -40,11 +40,11 @@ class Sample:
     kind: Kind
     memory: Render | None = None
     """The points of the source's other moments in the target's cameras: a second condition."""
-    filled: Video | None = None
-    """The render completed without a network (`rendering/filling.py`)."""
     info: dict[str, Any] = field(default_factory=dict)
     """What JSON can hold. The index reads `id`, `clip`, `recipe`, `hole_share`, `motion`, `scores`,
     `provenance`, `licence` and `seed`; only `id` must be there."""
+    filled: Video | None = None
+    """The render completed without a network (`rendering/filling.py`)."""
 
     def __post_init__(self) -> None:
         """Refuse parts that do not fit each other.
