@@ -29,8 +29,8 @@ import tyro
 from packs import batch_of, cut, load, pack
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from vgg import VggFeatures
 
+from trajectorycrafter.evaluation.metrics import METRICS, score
 from trajectorycrafter.files import write_json
 from trajectorycrafter.model.checkpoints import load_transformer
 from trajectorycrafter.model.codec import Pictures, RenderDecoder, SpaceToDepthCodec
@@ -99,12 +99,6 @@ def draw_frames(
     return change, filled, made.float()
 
 
-def psnr(made: Tensor, true: Tensor, where: Tensor) -> float:
-    """dB over chosen pixels of frames in [-1, 1]."""
-    error = ((made - true) / 2).square()[where.expand_as(made)].mean()
-    return float(-10 * error.log10())
-
-
 class Run:
     """A run's networks, optimizers and averages, and how it goes on."""
 
@@ -112,7 +106,7 @@ class Run:
         self.settings = settings
         torch.manual_seed(settings.seed)
         codec = SpaceToDepthCodec.from_pretrained(settings.codec, torch_dtype=torch.float32)
-        decoder: Any = RenderDecoder()
+        decoder: Any = RenderDecoder(codec.config["latent_channels"])
         if settings.start_decoder is not None:
             decoder = RenderDecoder.from_pretrained(
                 settings.start_decoder, torch_dtype=torch.float32
@@ -130,7 +124,11 @@ class Run:
         )
         self.optimizers = make_optimizers(self.trained, optimizer)
         self.average = {name: p.detach().clone() for name, p in self.trained.items()}
-        self.vgg = VggFeatures(settings.vgg) if settings.vgg and settings.perceptual else None
+        self.vgg = None
+        if settings.vgg and settings.perceptual:
+            from vgg import VggFeatures  # wants h5py
+
+            self.vgg = VggFeatures(settings.vgg)
         self.places = [pack(folder) for folder in settings.samples]
         self.all = [(i, k) for i, place in enumerate(self.places) for k in range(len(place[0]))]
         self.held_out = None if settings.held_out is None else pack(settings.held_out)
@@ -224,30 +222,29 @@ class Run:
 
     @torch.no_grad()
     def look(self) -> None:
-        """PSNR in holes of what is held out: the fill, the model, the model blended."""
+        """Metrics in holes, of what is held out: the fill, the model, the model blended."""
         if self.held_out is None:
             return
-        scores = []
-        with self.averaged(), self.precision():
-            for k in range(len(self.held_out[0])):
-                target, pictures, reference = batch_of([load(self.held_out, k, None)])
-                noise = torch.Generator().manual_seed(k)
-                shape = self.model.encode(pictures.filled).shape
-                start = torch.randn(shape, generator=noise)
-                made = draw_frames(self.model, pictures, reference, start, slice(None))[2]
-                made = made.clamp(-1, 1)
-                holes = ~pictures.visible
-                views = [(x[0] + 1) / 2 for x in (made, pictures.render)]
-                mixed = blend(*views, pictures.visible[0])[None] * 2 - 1
-                scores.append(
-                    [psnr(x, target, holes) for x in (pictures.filled, made, mixed)]
-                    + [psnr(x, target, holes | True) for x in (pictures.filled, mixed)]
-                )
-        means = np.round(np.mean(scores, axis=0), 3).tolist()
-        gains = np.array(scores)[:, 2] - np.array(scores)[:, 0]
-        names = ("holes_fill", "holes_model", "holes_blended", "fill", "blended")
-        told = dict(zip(names, means, strict=True))
-        told |= {"gain_se": round(float(gains.std() / len(gains) ** 0.5), 3), "step": self.step}
+        metrics, scores = [METRICS[name] for name in ("psnr", "ssim", "dino")], []
+        for k in range(len(self.held_out[0])):
+            target, pictures, reference = batch_of([load(self.held_out, k, None)])
+            noise = torch.randn(
+                self.model.encode(pictures.filled).shape,
+                generator=torch.Generator().manual_seed(k),
+            )
+            with self.averaged(), self.precision():
+                made = draw_frames(self.model, pictures, reference, noise, slice(None))[2]
+            true, fill, made, render = (
+                (x[0].clamp(-1, 1) + 1) / 2
+                for x in (target, pictures.filled, made, pictures.render)
+            )
+            mixed = blend(made, render, pictures.visible[0])
+            regions = {"holes": ~pictures.visible[0], "": None}
+            scores.append([score(x, true, metrics, regions) for x in (fill, made, mixed)])
+        told: dict[str, Any] = {"step": self.step}
+        for i, name in enumerate(("fill", "model", "blended")):
+            for key in scores[0][i]:
+                told[f"{name} {key}"] = round(float(np.mean([s[i][key] for s in scores])), 4)
         print(json.dumps(told), flush=True)
         with (self.settings.out / "held_out.jsonl").open("a") as file:
             print(json.dumps(told), file=file)

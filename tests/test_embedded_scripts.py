@@ -1,0 +1,95 @@
+"""The embedded video model's third stage, at tiny sizes: it learns, and a stopped run goes on."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from training_material import sample
+
+from trajectorycrafter.model.codec import SpaceToDepthCodec
+from trajectorycrafter.model.embedded import EmbeddedModel
+from trajectorycrafter.model.transformer import DualStreamTransformer
+from trajectorycrafter.samples import ShardWriter
+
+SCRIPTS = Path(__file__).parents[1] / "scripts" / "embedded_video"
+
+
+@pytest.fixture(scope="module")
+def finish():
+    """The script as a module."""
+    sys.path.insert(0, str(SCRIPTS))
+    try:
+        import finish
+
+        yield finish
+    finally:
+        sys.path.remove(str(SCRIPTS))
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Samples, a codec, and a transformer of 8 latent channels that has learnt nothing."""
+    folder = tmp_path_factory.mktemp("start")
+    torch.manual_seed(0)
+    with ShardWriter(folder / "samples") as writer:
+        for i in range(4):
+            other = sample(10 + i)
+            writer.write(sample(i, memory=other.render, filled=other.target))
+    clips = [sample(i).target.frames * 2 - 1 for i in range(4)]
+    SpaceToDepthCodec.fit(clips, 8).save_pretrained(folder / "codec")
+    model = DualStreamTransformer(
+        num_attention_heads=1,
+        attention_head_dim=16,
+        in_channels=26,
+        out_channels=8,
+        time_embed_dim=8,
+        text_embed_dim=8,
+        num_layers=1,
+        max_text_seq_length=1,
+        use_rotary_positional_embeddings=True,
+        cross_attn_in_channels=8,
+        cross_attn_dim_head=16,
+        cross_attn_num_heads=1,
+    )
+    model.save_pretrained(folder / "transformer")
+    return folder
+
+
+def run(finish, start: Path, out: Path, steps: int) -> None:
+    settings = finish.Settings(
+        out,
+        samples=(start / "samples",),
+        start=start / "transformer",
+        codec=start / "codec",
+        steps=steps,
+        batch=2,
+        warmup=1,
+        every=2,
+        # Rates depend on the number of steps; without a cooldown a longer run begins alike.
+        cooldown=1e-9,
+    )
+    finish.Run(settings).go()
+
+
+def test_a_run_that_was_stopped_goes_on_exactly(finish, start: Path, tmp_path: Path) -> None:
+    run(finish, start, tmp_path / "whole", 4)
+    run(finish, start, tmp_path / "halves", 2)
+    run(finish, start, tmp_path / "halves", 4)
+    whole, halves = (
+        load_file(tmp_path / name / "checkpoint.safetensors") for name in ("whole", "halves")
+    )
+    assert whole.keys() == halves.keys()
+    unequal = [name for name in whole if not torch.equal(whole[name], halves[name])]
+    assert not unequal
+
+
+def test_the_error_falls_and_the_model_loads(finish, start: Path, tmp_path: Path) -> None:
+    run(finish, start, tmp_path / "run", 30)
+    lines = [json.loads(x) for x in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert lines[-1]["squared"] < 0.9 * lines[0]["squared"]
+    model = EmbeddedModel.load(tmp_path / "run" / "model")
+    assert model.decoder is not None
+    assert model.codec.config["latent_channels"] == 8
