@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 import tyro
 from packs import batch_of, cut, load, pack
 from safetensors.torch import load_file, save_file
@@ -71,6 +72,8 @@ class Settings:
     """Weight of the absolute error beside the squared one."""
     latents: float = 0.1
     """Weight of the error in latents."""
+    structure: float = 0.05
+    """Weight of 1 - SSIM."""
     perceptual: float = 0.0
     """Weight of the difference of VGG16 features in two frames a clip."""
     vgg: Path | None = None
@@ -97,6 +100,21 @@ def draw_frames(
     told = model.decoder.told(change, filled)[:, frames]
     made = model.decoder.paint(told, drawn, cut(pictures, frames))
     return change, filled, made.float()
+
+
+def dissimilarity(made: Tensor, true: Tensor, weight: Tensor) -> Tensor:
+    """1 - SSIM (Wang et al. 2004) over windows of 7 x 7 pixels, weighted; frames in [-1, 1]."""
+
+    def mean(x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, 7, stride=1, padding=3, count_include_pad=False)
+
+    x, y = ((frames.flatten(0, 1) + 1) / 2 for frames in (made, true))
+    mx, my = mean(x), mean(y)
+    vx, vy, both = mean(x * x) - mx**2, mean(y * y) - my**2, mean(x * y) - mx * my
+    c1, c2 = 0.01**2, 0.03**2
+    alike = (2 * mx * my + c1) * (2 * both + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
+    w = weight.flatten(0, 1)
+    return ((1 - alike) * w).mean() / w.mean()
 
 
 class Run:
@@ -206,8 +224,10 @@ class Run:
         each = (1, 2, 3, 4)
         squared = ((error.square() * weight).mean(each) / weight.mean(each)).mean()
         absolute = ((error.abs() * weight).mean(each) / weight.mean(each)).mean()
-        loss = squared + s.absolute * absolute + s.latents * in_latents
+        unlike = dissimilarity(made, target[:, frames], weight)
+        loss = squared + s.absolute * absolute + s.latents * in_latents + s.structure * unlike
         losses = {"squared": squared, "absolute": absolute, "latents": in_latents}
+        losses["structure"] = unlike
         if self.vgg is not None:
             ends = (0, made.shape[1] - 1)
             pairs = [x[:, ends].flatten(0, 1) for x in (made, target[:, frames], weight)]
