@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from trajectorycrafter.depth import dinov2, embedded
 from trajectorycrafter.depth.dinov2 import Dinov2, load_dinov2, quantize, read_quantized
 from trajectorycrafter.depth.embedded import (
+    DepthDecoder,
     EmbeddedDepth,
     joint_upsample,
     load_decoder,
@@ -120,6 +121,27 @@ def test_eight_bits_are_enough_for_the_weights():
         step = value.flatten(1).abs().amax(dim=1) / 127
         # Half a step of rounding, and the scale itself rounded to float16.
         assert ((back - value).flatten(1).abs() <= 0.6 * step[:, None] + 1e-6).all()
+
+
+class Says(torch.nn.Module):
+    """A decoder that always says the same."""
+
+    def __init__(self, disparity: torch.Tensor):
+        super().__init__()
+        self.disparity = disparity
+
+    def forward(self, features, images):
+        return self.disparity
+
+
+def test_the_two_decoders_count_alike_whatever_their_scales():
+    rows = torch.linspace(0, 2, 12)[:, None].expand(1, 1, 12, 16)
+    columns = torch.linspace(0, 2, 16).expand(1, 1, 12, 16)
+    decoder = DepthDecoder()
+    for scale in (1.0, 100.0):
+        decoder.narrow, decoder.wide = Says(rows), Says(scale * columns)
+        mean = decoder([], torch.zeros(1, 3, 42, 56))
+        assert torch.allclose(mean / mean.mean(), (rows + columns) / 2, atol=1e-5)
 
 
 def test_a_missing_weight_file_is_named(tmp_path: Path):

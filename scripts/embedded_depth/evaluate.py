@@ -1,7 +1,8 @@
-"""Measure the embedded depth on the two real pairs with known disparity and draw depth of clips.
+"""Measure the embedded depth on real stereo pairs and draw depth of clips.
 
-Needs the `scikit-image==0.17.2` wheel (Motorcycle, Middlebury 2014) and Debian `opencv-doc` (Aloe,
-Middlebury 2006), unpacked below SOURCES as for `render_views.py`.
+Needs the `scikit-image==0.17.2` wheel (Motorcycle, Middlebury 2014), Debian `opencv-doc` (Aloe,
+Middlebury 2006) and the `stereodemo==0.7` wheel (12 grey OAK-D pairs, no truth: semi-global
+matching is the reference), unpacked below SOURCES as for `render_views.py`.
 `python evaluate.py SOURCES --clip clip.mp4 --sheet sheet.png`
 
 The one thing a reader would get wrong: scale and shift are fitted to the truth before the error is
@@ -15,6 +16,7 @@ import cv2
 import numpy as np
 import torch
 from scipy.stats import spearmanr
+from stereo import semi_global
 
 from trajectorycrafter.depth.embedded import (
     EmbeddedDepth,
@@ -37,6 +39,26 @@ def pairs(sources: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         "motorcycle": (motorcycle, np.where(np.isfinite(truth) & (truth > 0), truth, np.nan)),
         "aloe": (aloe, np.where(aloe_truth > 0, aloe_truth, np.nan)),
     }
+
+
+def oak_pairs(sources: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The left pictures of stereodemo's OAK-D pairs with matched disparity, NaN where unsure."""
+    folder = next(sources.glob("whl/stereodemo*/stereodemo/datasets/oak-d"))
+    out = {}
+    for path in sorted(folder.glob("*_left.png")):
+        left = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        right = cv2.imread(str(path).replace("_left", "_right"), cv2.IMREAD_GRAYSCALE)
+        # The part that rectification filled, by the package's own calibration file.
+        rows, columns = (
+            slice(round(0.0417 * left.shape[0]), None),
+            slice(round(0.9547 * left.shape[1])),
+        )
+        grey = np.repeat(left[:, :, None], 3, axis=2)
+        out[path.stem.removesuffix("_left")] = (
+            grey[rows, columns],
+            semi_global(left, right)[rows, columns],
+        )
+    return out
 
 
 def figures(predicted: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
@@ -96,16 +118,25 @@ def main() -> None:
     args = parser.parse_args()
     estimator = EmbeddedDepth(weights=args.weights)
     rows = []
-    for name, (image, truth) in pairs(args.sources).items():
+    wins, ranks = 0, []
+    measured, oak = pairs(args.sources), oak_pairs(args.sources)
+    for name, (image, truth) in {**measured, **oak}.items():
         video = as_video(image)
         disparity = fine_disparity(estimator, video)
         ramp = np.broadcast_to(np.arange(truth.shape[0])[:, None], truth.shape)
+        own, baseline = figures(disparity[0, 0].numpy(), truth), figures(ramp, truth)
         print(
-            f"{name}: Spearman {figures(disparity[0, 0].numpy(), truth)[0]:.3f}, "
-            f"AbsRel {figures(disparity[0, 0].numpy(), truth)[1]:.3f}; row ramp "
-            "{:.3f}, {:.3f}".format(*figures(ramp, truth))
+            "{}: Spearman {:.3f}, AbsRel {:.3f}; row ramp {:.3f}, {:.3f}".format(
+                name, *own, *baseline
+            )
         )
+        if name in oak:
+            wins, ranks = wins + (own[1] < baseline[1]), [*ranks, own[0]]
         rows.append(row(video.frames[0], disparity[0]))
+    print(
+        f"OAK-D: lower AbsRel than the ramp in {wins} of {len(oak)}, "
+        f"median Spearman {np.median(ranks):.3f}"
+    )
     for path in args.clip:
         video = read_clip(path, args.frames, args.stride)
         single = estimator.disparity(video)

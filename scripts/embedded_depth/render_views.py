@@ -1,15 +1,18 @@
 """Render the training views, with exact disparity: rooms, parks, streets, tables, people.
 
 Needs what `meshes.py` needs and `moderngl` with EGL (Debian `libegl1`, `libgl1-mesa-dri`).
-`python render_views.py SOURCES OUT --views 4000` writes shards `views_00000.npz` with `rgb`
-(n, H, W, 3 uint8, already degraded as a camera would) and `disparity` (n, H, W float16, 1/metre).
+`python render_views.py SOURCES OUT --views 5000` writes shards `views_00000.npz` with `rgb`
+(n, H, W, 3 uint8, clean: training degrades them) and `disparity` (n, H / 2, W / 2 float16, in
+1/metre).
 
 The one thing a reader would get wrong: the sky has disparity 0 and is part of the target.
 """
 
 import argparse
 import os
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -17,8 +20,10 @@ import meshes as M
 import moderngl
 import numpy as np
 
-SIZES = ((252, 336), (252, 448), (336, 252))
+SIZES = ((288, 384), (288, 512), (384, 288))
 """Height and width of a shard's views."""
+CAMERAS = 4
+"""Views of one scene: building it costs more than drawing it."""
 
 VERTEX = """#version 330
 uniform mat4 model; uniform mat4 view; uniform mat4 projection; uniform mat4 shadow;
@@ -294,7 +299,7 @@ class World:
         """A texture and a tint for walls, boxes and the like."""
         if self.chance(0.15):
             return None, tuple(self.rng.uniform(0.1, 1, 3))
-        pool = self.textures.photos if self.chance(0.12) else self.textures.surfaces
+        pool = self.textures.details if self.chance(0.5) else self.textures.surfaces
         return self.pick(pool), tuple(self.rng.uniform(0.5, 1.1, 3)) if self.chance(0.5) else (
             1,
             1,
@@ -759,58 +764,51 @@ def exposed(rgb: np.ndarray, r: np.random.Generator) -> np.ndarray:
     return (rgb * np.clip(gain, 0.4, 8)).clip(0, 1)
 
 
-def as_filmed(rgb: np.ndarray, r: np.random.Generator) -> np.ndarray:
-    """Exposure, white balance, blur, noise, grey and compression of a cheap camera."""
-    rgb = rgb * r.uniform(0.7, 1.4) * (1 + r.normal(0, 0.06, 3))
-    rgb = rgb.clip(0, 1) ** r.uniform(0.55, 1.3)
-    if r.random() < 0.3:
-        mean = rgb.mean()
-        rgb = mean + (rgb - mean) * r.uniform(0.4, 1.3)
-    grey = rgb.mean(axis=2, keepdims=True)
-    if r.random() < 0.12:
-        rgb = grey + 0 * rgb
-    elif r.random() < 0.4:
-        rgb = grey + (rgb - grey) * r.uniform(0.3, 1.4)
-    if r.random() < 0.4:
-        rgb = cv2.GaussianBlur(rgb, (0, 0), r.uniform(0.3, 1.6))
-    rgb = rgb + r.normal(0, r.choice([0, 0.005, 0.02, 0.05]), rgb.shape)
-    picture = (rgb.clip(0, 1) * 255).astype(np.uint8)
-    if r.random() < 0.5:
-        quality = [cv2.IMWRITE_JPEG_QUALITY, int(r.integers(25, 95))]
-        picture = cv2.imdecode(cv2.imencode(".jpg", picture, quality)[1], cv2.IMREAD_COLOR)
-    return picture
+def cameras(scene: Scene, r: np.random.Generator, count: int) -> Iterator[Scene]:
+    """The scene from its own camera and from others nearby, each with another lens."""
+    yield scene
+    ground = scene.eye[1]
+    for _ in range(count - 1):
+        step = r.normal(0, 0.12 * max(ground, 0.5), 3) * [3, 1, 3]
+        eye = scene.eye + step
+        eye[1] = max(eye[1], 0.1) if ground > 0.1 else eye[1]
+        yield replace(
+            scene,
+            eye=eye,
+            yaw=scene.yaw + r.normal(0, 20),
+            pitch=scene.pitch + r.normal(0, 6),
+            roll=scene.roll + r.normal(0, 3),
+            fov=float(np.clip(scene.fov * r.uniform(0.7, 1.3), 25, 90)),
+        )
 
 
-def view(
+def views(
     world: World, renderer: Renderer, height: int, width: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """One picture with disparity that is neither blocked nor flat."""
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Endless pictures with disparity that is neither blocked nor flat."""
     r = world.rng
     while True:
-        scene = world.scene()
-        light = lighting(scene, r)
-        rgb, disparity = renderer.draw(scene, light, height, width)
-        near = np.percentile(disparity, 97)
-        if (
-            near > 8
-            or np.mean(disparity > 0.5 * disparity.max()) > 0.9
-            or np.mean(disparity == 0) > 0.7
-        ):
-            continue
-        background = sky(scene, light, r, *rgb.shape[:2])
-        rgb = exposed(np.where(rgb < 0, background, rgb), r)
-        rgb = cv2.resize(rgb.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-        disparity = cv2.resize(disparity, (width, height), interpolation=cv2.INTER_NEAREST)
-        if r.random() < 0.5:
-            rgb, disparity = rgb[:, ::-1], disparity[:, ::-1]
-        return as_filmed(rgb, r), disparity.astype(np.float16)
+        for scene in cameras(world.scene(), r, CAMERAS):
+            light = lighting(scene, r)
+            rgb, disparity = renderer.draw(scene, light, height, width)
+            near = np.percentile(disparity[::4, ::4], 97)
+            blocked = np.mean(disparity[::4, ::4] > 0.5 * disparity.max()) > 0.9
+            plain = rgb[::4, ::4].std() < 0.05
+            if near > 8 or blocked or plain or np.mean(disparity[::4, ::4] == 0) > 0.7:
+                continue
+            background = sky(scene, light, r, *rgb.shape[:2])
+            rgb = exposed(np.where(rgb < 0, background, rgb), r)
+            rgb = cv2.resize(rgb.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+            half = (width // 2, height // 2)
+            disparity = cv2.resize(disparity, half, interpolation=cv2.INTER_NEAREST)
+            yield (rgb * 255).astype(np.uint8), disparity.astype(np.float16)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sources", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--views", type=int, default=4000)
+    parser.add_argument("--views", type=int, default=5000)
     parser.add_argument("--shard", type=int, default=40)
     parser.add_argument("--first", type=int, default=0, help="number of the first shard")
     args = parser.parse_args()
@@ -820,7 +818,7 @@ def main() -> None:
     for shard in range(args.first, args.first + args.views // args.shard):
         world.rng = np.random.default_rng(shard)
         height, width = SIZES[world.rng.choice(3, p=[0.45, 0.4, 0.15])]
-        pairs = [view(world, renderer, height, width) for _ in range(args.shard)]
+        pairs = list(islice(views(world, renderer, height, width), args.shard))
         rgb, disparity = (np.stack(side) for side in zip(*pairs, strict=True))
         temporary = args.out / f".{shard:05d}.npz"
         np.savez(temporary, rgb=rgb, disparity=disparity)

@@ -1,115 +1,397 @@
-"""Train the depth decoder on cached features of rendered views and store it as float16.
+"""Train one of the two depth decoders on rendered views, parallax and photographs.
 
-`python train_decoder.py VIEWS --minutes 25` after `render_views.py` and `cache_features.py`.
+`python train_decoder.py VIEWS --part wide` after `render_views.py`, `raycast_views.py`,
+`parallax_views.py`, `photographs.py` and `stereo.py` have written to VIEWS. The other decoder stays
+as it is in `--out`. `--resume` goes on from the last state beside `--out`.
 
-The one thing a reader would get wrong: the backbone is not run here, so pictures cannot be
-augmented any more; every degradation is already in the rendered views.
+Rendered views teach shape, order, sharp steps and where zero lies; more than half of them carry
+things cut out of photographs, so that what is near also looks real. Parallax teaches shape up to
+scale and shift; photographs teach that what stands out is nearer than what borders on it at its
+height.
+
+The one thing a reader would get wrong: `--bf16` is right only on processors with bfloat16 matrix
+units; on others it is hundreds of times slower than float32.
 """
 
 import argparse
+import copy
+import math
 import os
 import time
+from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from trajectorycrafter.depth.dinov2 import PATCH, load_dinov2
 from trajectorycrafter.depth.embedded import WEIGHTS, DepthDecoder
+
+SIZES = ((224, 308), (252, 336), (224, 392), (308, 224), (252, 252), (294, 392))
+"""Heights and widths trained at; a batch has one."""
+KINDS = {"rendered": 0.76, "parallax": 0.09, "photograph": 0.15}
+"""Shares of a batch."""
+
+
+# Pictures
+
+
+def as_filmed(rgb: np.ndarray, r: np.random.Generator) -> np.ndarray:
+    """Exposure, white balance, blur, noise, grey and compression of a cheap camera; uint8 both."""
+    rgb = rgb.astype(np.float32) / 255
+    rgb = rgb * (r.uniform(0.6, 1.4) * (1 + r.normal(0, 0.07, 3))).astype(np.float32)
+    rgb = rgb.clip(0, 1) ** np.float32(r.uniform(0.55, 1.5))
+    if r.random() < 0.4:
+        mean = rgb.mean()
+        rgb = mean + (rgb - mean) * np.float32(r.uniform(0.4, 1.4))
+    grey = rgb.mean(axis=2, keepdims=True)
+    if r.random() < 0.2:
+        rgb = np.repeat(grey, 3, axis=2)
+    elif r.random() < 0.6:
+        rgb = grey + (rgb - grey) * np.float32(r.uniform(0.2, 1.3))
+    if r.random() < 0.35:
+        rgb = cv2.GaussianBlur(rgb, (0, 0), r.uniform(0.3, 2.0))
+    strength = r.choice([0, 0.005, 0.02, 0.06])
+    if strength:
+        rgb = rgb + strength * r.standard_normal(rgb.shape, dtype=np.float32)
+    picture = (rgb.clip(0, 1) * 255).astype(np.uint8)
+    if r.random() < 0.4:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(r.integers(20, 95))]
+        picture = cv2.imdecode(cv2.imencode(".jpg", picture, quality)[1], cv2.IMREAD_COLOR)
+    return picture
+
+
+def cropped(
+    pictures: list[np.ndarray], size: tuple[int, int], r: np.random.Generator
+) -> list[np.ndarray]:
+    """The same random window of maps of one scene (whatever their sizes), half the time mirrored.
+
+    The first is the picture, resized smoothly to `size`; the others go to two sevenths of it, the
+    decoder's grid, by the nearest value, since the mean of near and far is neither.
+    """
+    height, width = pictures[0].shape[:2]
+    aspect = size[1] / size[0] * np.exp(r.normal(0, 0.06))
+    h = min(height, width / aspect) * r.choice([1, r.uniform(0.55, 1)])
+    w = min(width, h * aspect)
+    top, left = r.uniform(0, height - h) / height, r.uniform(0, width - w) / width
+    out, mirrored = [], r.random() < 0.5
+    for i, picture in enumerate(pictures):
+        rows, columns = picture.shape[:2]
+        y, x = int(top * rows), int(left * columns)
+        cut = picture[y : y + max(2, round(h / height * rows))]
+        cut = cut[:, x : x + max(2, round(w / width * columns))]
+        target = (size[1], size[0]) if i == 0 else (size[1] * 2 // 7, size[0] * 2 // 7)
+        shrinks = cut.shape[0] > target[1]
+        way = (cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR) if i == 0 else cv2.INTER_NEAREST
+        cut = cv2.resize(cut, target, interpolation=way)
+        out.append(np.ascontiguousarray(cut[:, ::-1] if mirrored else cut))
+    return out
+
+
+def paste(
+    rgb: np.ndarray,
+    disparity: np.ndarray,
+    thing: tuple[np.ndarray, np.ndarray],
+    r: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """A rendered view with something cut out of a photograph in it, upright and facing the camera.
+
+    It stands on what is seen at its foot, or leaves the picture below if its own picture cut it
+    off there; what is nearer than it hides it. The disparity has half the size of the picture.
+    """
+    picture, mask = thing
+    ys, xs = np.nonzero(mask > 127)
+    cut_off = ys.max() >= len(mask) - 3
+    window = slice(ys.min(), ys.max() + 1), slice(xs.min(), xs.max() + 1)
+    picture, mask = picture[window], mask[window]
+    height, width = rgb.shape[:2]
+    tall = round(height * (r.uniform(0.45, 1.1) if cut_off else r.uniform(0.2, 0.9)))
+    wide = max(4, round(tall * mask.shape[1] / mask.shape[0]))
+    tall = max(4, tall)
+    way = cv2.INTER_AREA if tall < len(mask) else cv2.INTER_LINEAR
+    picture = cv2.resize(picture, (wide, tall), interpolation=way)
+    mask = cv2.resize(mask, (wide, tall), interpolation=way)
+    if r.random() < 0.5:
+        picture, mask = picture[:, ::-1], mask[:, ::-1]
+    x = int(r.integers(-wide // 3, max(width - 2 * wide // 3, 1)))
+    # A thing seen as small is far: its foot is where the ground is that far up.
+    foot = height + int(0.1 * tall) if cut_off else int(height * r.uniform(0.55, 1.02))
+    y = foot - tall
+    y0, y1, x0, x1 = max(y, 0), min(foot, height), max(x, 0), min(x + wide, width)
+    if y1 - y0 < 8 or x1 - x0 < 8:
+        return rgb, disparity
+    below = disparity[max(min(y1 // 2 - 2, len(disparity) - 3), 0) :, x0 // 2 : x1 // 2 + 1][:3]
+    d = float(np.percentile(below, 60)) * r.uniform(1.0, 1.15)
+    if cut_off:
+        d = max(d, float(np.percentile(disparity, 98))) * r.uniform(1.0, 1.8)
+    if d < 0.01:
+        return rgb, disparity
+    alpha = np.zeros((height, width), np.float32)
+    layer = np.zeros_like(rgb)
+    alpha[y0:y1, x0:x1] = mask[y0 - y : y1 - y, x0 - x : x1 - x] / 255.0
+    layer[y0:y1, x0:x1] = picture[y0 - y : y1 - y, x0 - x : x1 - x]
+    half = disparity.shape[::-1]
+    shown = disparity < d
+    alpha *= cv2.resize(shown.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    rgb = rgb + alpha[:, :, None] * (layer.astype(np.float32) - rgb)
+    inside = cv2.resize(alpha, half, interpolation=cv2.INTER_AREA) > 0.5
+    # Bodies bulge: the middle is a little nearer than the rim.
+    bulge = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), max(tall / 16, 1))
+    body = d * (1 + r.uniform(0, 0.08) * (bulge - 0.5))
+    return rgb.astype(np.uint8), np.where(inside, body, disparity).astype(np.float32)
+
+
+@dataclass
+class Sample:
+    """One picture to learn from: what is not known of it is NaN."""
+
+    rgb: np.ndarray
+    disparity: np.ndarray
+    zero_known: bool = False
+    thing: np.ndarray | None = None
+    """Where the salient thing is, for order alone."""
+
+
+class Material:
+    """Everything to learn from, drawn at random."""
+
+    def __init__(self, folder: Path, seed: int, held_out: int):
+        self.rng = np.random.default_rng(seed)
+        shards = sorted(folder.glob("views_*.npz"))[held_out:]
+        self.rendered = [arrays_of(path) for path in shards]
+        parallax = [arrays_of(path) for path in sorted(folder.glob("parallax_train_*.npz"))]
+        self.parallax = parallax
+        stored = np.load(folder / "photographs.npz")
+        self.photographs, self.masks = stored["rgb"], stored["mask"]
+        self.things = np.flatnonzero(self.masks.any(axis=(1, 2)))
+
+    def sample(self, kind: str, size: tuple[int, int]) -> Sample:
+        return {
+            "rendered": self._rendered,
+            "parallax": self._parallax,
+            "photograph": self._photograph,
+        }[kind](size)
+
+    def _rendered(self, size: tuple[int, int]) -> Sample:
+        r = self.rng
+        rgb, disparity = one_of(r, self.rendered)
+        disparity = disparity.astype(np.float32)
+        for _ in range(r.choice([0, 0, 1, 1, 2])):
+            rgb, disparity = paste(rgb, disparity, self._thing(), r)
+        rgb, disparity = cropped([rgb, disparity], size, r)
+        return Sample(as_filmed(rgb, r), disparity, zero_known=True)
+
+    def _thing(self) -> tuple[np.ndarray, np.ndarray]:
+        """Something cut out along its outline, or a board with a photograph on it."""
+        r = self.rng
+        if r.random() < 0.85:
+            i = r.choice(self.things)
+            return self.photographs[i], self.masks[i]
+        picture = self.photographs[r.integers(len(self.photographs))]
+        side = len(picture)
+        half = r.uniform(0.2, 0.48, 2) * side
+        turn, lean = r.normal(0, 0.25), r.normal(0, 0.1)
+        corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half
+        corners[:2] *= 1 + lean
+        c, s = np.cos(turn), np.sin(turn)
+        corners = corners @ np.array([[c, s], [-s, c]]) + side / 2
+        return picture, cv2.fillConvexPoly(
+            np.zeros((side, side), np.uint8), corners.astype(np.int32), 255
+        )
+
+    def _parallax(self, size: tuple[int, int]) -> Sample:
+        # Each clip as often as another, however many of its frames are known.
+        rgb, disparity = one_of(self.rng, self.parallax)
+        rgb, disparity = cropped([rgb, disparity.astype(np.float32)], size, self.rng)
+        return Sample(as_filmed(rgb, self.rng), disparity)
+
+    def _photograph(self, size: tuple[int, int]) -> Sample:
+        """One with something salient in it, or any with something pasted in, which hides it."""
+        i = self.rng.choice(self.things)
+        rgb, mask = self.photographs[i], self.masks[i] > 127
+        if self.rng.random() < 0.5:
+            behind = self.photographs[self.rng.integers(len(self.photographs))]
+            flat = np.full((len(behind) // 2, len(behind) // 2), 0.1, np.float32)
+            rgb, near = paste(behind, flat, (self.photographs[i], self.masks[i]), self.rng)
+            mask = near != flat
+        rgb, mask = cropped([rgb, mask.astype(np.uint8)], size, self.rng)
+        nothing = np.full(mask.shape, np.nan, np.float32)
+        return Sample(as_filmed(rgb, self.rng), nothing, thing=mask > 0)
+
+    def batch(self, count: int) -> list[Sample]:
+        size = SIZES[self.rng.integers(len(SIZES))]
+        shares = np.array(list(KINDS.values()))
+        kinds = self.rng.choice(list(KINDS), count, p=shares / shares.sum())
+        return [self.sample(kind, size) for kind in kinds]
+
+
+def arrays_of(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    stored = np.load(path)
+    return stored["rgb"], stored["disparity"]
+
+
+def one_of(
+    r: np.random.Generator, shards: list[tuple[np.ndarray, np.ndarray]]
+) -> tuple[np.ndarray, np.ndarray]:
+    rgb, disparity = shards[r.integers(len(shards))]
+    i = r.integers(len(rgb))
+    return rgb[i], disparity[i]
+
+
+# Losses
 
 
 def scale_free(disparity: Tensor) -> Tensor:
     """Each map over its own mean, as its square root, which evens near and far out."""
-    return (disparity / disparity.mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-6) + 1e-4).sqrt()
+    return (disparity / disparity.mean(dim=(-2, -1), keepdim=True).clamp_min(1e-6) + 1e-4).sqrt()
 
 
-def shift_free(disparity: Tensor) -> Tensor:
-    """Each map less its median over its mean deviation (Ranftl et al. 2020, Eq. 5)."""
-    flat = disparity.flatten(1)
-    shifted = flat - flat.median(dim=1, keepdim=True).values
-    return shifted / shifted.abs().mean(dim=1, keepdim=True).clamp_min(1e-6)
+def shift_free(disparity: Tensor, known: Tensor) -> Tensor:
+    """A map less the median of its known part over its mean deviation (Ranftl et al. 2020)."""
+    shifted = disparity - disparity[known].median()
+    return shifted / shifted[known].abs().mean().clamp_min(1e-6)
 
 
-def gradient_loss(error: Tensor, scales: int = 4) -> Tensor:
+def trimmed(error: Tensor, keep: float = 0.9) -> Tensor:
+    """Mean of the smaller errors: the worst are hair-thin leaves and wrong matches."""
+    return error.sort().values[: max(1, int(keep * len(error)))].mean()
+
+
+def gradient_loss(error: Tensor, known: Tensor, scales: int = 4) -> Tensor:
     """Mean absolute gradient of the error over a pyramid (Ranftl et al. 2020, Eq. 11)."""
     total = error.new_zeros(())
     for k in range(scales):
-        e = error[:, :, :: 2**k, :: 2**k]
-        total = total + e.diff(dim=2).abs().mean() + e.diff(dim=3).abs().mean()
+        e, m = error[:: 2**k, :: 2**k], known[:: 2**k, :: 2**k].float()
+        for axis in (0, 1):
+            n = e.shape[axis]
+            both = m.narrow(axis, 0, n - 1) * m.narrow(axis, 1, n - 1)
+            total = total + (e.diff(dim=axis).abs() * both).sum() / both.sum().clamp_min(1)
     return total
 
 
-def loss_of(predicted: Tensor, target: Tensor) -> Tensor:
-    """Order and shape whatever the scale (and shift), sharp steps, and a scale near one."""
+def leads(predicted: Tensor, thing: Tensor, r: np.random.Generator, pairs: int = 400) -> Tensor:
+    """By how much of the mean what stands out is nearer than what lies beside or above it."""
+    h, w = predicted.shape
+    inside = thing.nonzero()
+    if len(inside) < 10 or thing.float().mean() > 0.9:
+        return predicted.new_zeros(0)
+    picked = inside[torch.from_numpy(r.integers(0, len(inside), pairs))]
+    up = torch.from_numpy(r.integers(0, max(h // 6, 1), pairs))
+    aside = torch.from_numpy(r.integers(-w // 4, w // 4 + 1, pairs))
+    y, x = (picked[:, 0] - up), (picked[:, 1] + aside)
+    there = (y >= 0) & (x >= 0) & (x < w)
+    y, x, picked = y[there], x[there], picked[there]
+    beside = ~thing[y, x]
+    y, x, picked = y[beside], x[beside], picked[beside]
+    lead = predicted[picked[:, 0], picked[:, 1]] - predicted[y, x]
+    return lead / predicted.mean().detach()
+
+
+def order_loss(predicted: Tensor, thing: Tensor, r: np.random.Generator) -> Tensor:
+    """Hinge on a lead of 0.15."""
+    lead = leads(predicted, thing, r)
+    return F.relu(0.15 - lead).mean() if len(lead) else predicted.new_zeros(())
+
+
+def loss_of(predicted: Tensor, sample: Sample, r: np.random.Generator) -> Tensor:
+    """Of one picture; `predicted` is (h, w)."""
+    if sample.thing is not None:
+        return 0.5 * order_loss(predicted, torch.from_numpy(sample.thing), r)
+    target = torch.from_numpy(sample.disparity)
+    known = target.isfinite()
+    if known.float().mean() < 0.1:
+        return predicted.new_zeros(())
+    target = target.nan_to_num(0.0)
+    shape = shift_free(predicted, known) - shift_free(target, known)
+    order = trimmed(shape[known].abs())
+    if not sample.zero_known:
+        return 0.6 * order + 0.15 * gradient_loss(shape, known)
     error = scale_free(predicted) - scale_free(target)
-    order = (shift_free(predicted) - shift_free(target)).abs()
-    # The worst tenth is mostly hair-thin leaves that no cell of this size can show.
-    order = order.sort(dim=1).values[:, : int(0.9 * order.shape[1])].mean()
-    drift = predicted.mean(dim=(1, 2, 3)).clamp_min(1e-6).log().square().mean()
-    return error.abs().mean() + 0.3 * order + 0.5 * gradient_loss(error) + 0.01 * drift
+    drift = predicted.mean().clamp_min(1e-6).log().square()
+    return error.abs().mean() + 0.3 * order + 0.8 * gradient_loss(error, known) + 0.01 * drift
 
 
-class Views:
-    """The cached shards, read from disk as needed; batches hold views of one size."""
+# Training
 
-    def __init__(self, folder: Path, held_out: int, seed: int):
-        self.rng = np.random.default_rng(seed)
-        self.folder, self.held_out, self.shards, self.known = folder, held_out, [], set()
 
-    def refresh(self) -> None:
-        """Take in shards that have appeared since."""
-        for path in sorted(self.folder.glob("features_*.npy")):
-            if path.name in self.known:
-                continue
-            self.known.add(path.name)
-            stored = np.load(
-                path.with_name(path.name.replace("features", "views")).with_suffix(".npz")
-            )
-            disparity = torch.from_numpy(stored["disparity"].astype(np.float32))[:, None]
-            h, w = (side // 14 for side in disparity.shape[2:])
-            target = F.interpolate(disparity, (4 * h, 4 * w), mode="area").half()
-            rgb = torch.from_numpy(stored["rgb"]).permute(0, 3, 1, 2).contiguous()
-            self.shards.append((np.load(path, mmap_mode="r"), rgb, target))
+def tensor_of(samples: list[Sample]) -> Tensor:
+    return torch.from_numpy(np.stack([s.rgb for s in samples])).permute(0, 3, 1, 2).float() / 255
 
-    def batch(self, size: int) -> tuple[list[Tensor], Tensor, Tensor]:
-        """Random training views of two shards of the same size."""
-        a = self.rng.integers(self.held_out, len(self.shards))
-        shape = self.shards[a][0].shape[1:]
-        alike = [
-            i
-            for i in range(self.held_out, len(self.shards))
-            if self.shards[i][0].shape[1:] == shape
-        ]
-        chosen = [(int(self.rng.choice(alike)), None) for _ in range(size)]
-        picked = [(i, int(self.rng.integers(len(self.shards[i][0])))) for i, _ in chosen]
-        return self.gather(picked)
 
-    def gather(self, picked: list[tuple[int, int]]) -> tuple[list[Tensor], Tensor, Tensor]:
-        features = torch.from_numpy(np.stack([self.shards[i][0][k] for i, k in picked])).float()
-        rgb = torch.stack([self.shards[i][1][k] for i, k in picked]).float() / 255
-        target = torch.stack([self.shards[i][2][k] for i, k in picked]).float()
-        return list(features.unbind(dim=1)), rgb, target
+def roughened(features: list[Tensor], share: float, noise: float) -> list[Tensor]:
+    """Whole channels left out and noise added, so that no trait of rendered views is leaned on.
+
+    One draw of noise serves the whole batch: drawing takes as long as the decoder's convolutions.
+    """
+    out = []
+    for f in features:
+        spread = f[:, :, ::3, ::3].float().std(dim=(2, 3), keepdim=True).to(f.dtype)
+        out.append(F.dropout2d(f + noise * spread * torch.randn_like(f[:1]), share))
+    return out
+
+
+def rank_correlation(predicted: Tensor, target: Tensor) -> float:
+    known = target.isfinite()
+    a, b = (v[known].argsort().argsort().double() for v in (predicted, target))
+    return float(torch.corrcoef(torch.stack([a, b]))[0, 1])
+
+
+def held_out_views(folder: Path, held_out: int) -> dict[str, list[Sample]]:
+    """Views that are only measured on, in their own aspect ratio and as they are."""
+    sets = {"rendered": sorted(folder.glob("views_*.npz"))[:held_out]}
+    sets["parallax"] = sorted(folder.glob("parallax_held_*.npz"))
+    sets["stereo"] = sorted(folder.glob("stereo_held_out.npz"))
+    sets["castle"] = sorted(folder.glob("castle_held_out.npz"))
+    out: dict[str, list[Sample]] = {}
+    for name, paths in sets.items():
+        out[name] = []
+        for path in paths:
+            for rgb, disparity in list(zip(*arrays_of(path), strict=True))[
+                :: 4 if name == "rendered" else 1
+            ]:
+                scale = 252 / min(rgb.shape[:2])
+                h, w = (round(n * scale / PATCH) * PATCH for n in rgb.shape[:2])
+                small = cv2.resize(rgb, (w, h), interpolation=cv2.INTER_AREA)
+                grid = (w * 2 // 7, h * 2 // 7)
+                truth = cv2.resize(
+                    disparity.astype(np.float32), grid, interpolation=cv2.INTER_NEAREST
+                )
+                out[name].append(Sample(small, truth))
+    stored = np.load(folder / "order_held_out.npz")
+    out["order"] = []
+    for rgb, mask in zip(stored["rgb"], stored["mask"], strict=True):
+        if mask.any():
+            small = cv2.resize(rgb, (252, 252), interpolation=cv2.INTER_AREA)
+            inside = cv2.resize(mask, (72, 72), interpolation=cv2.INTER_AREA) > 127
+            out["order"].append(Sample(small, np.full((72, 72), np.nan), thing=inside))
+    return out
 
 
 @torch.no_grad()
-def score(decoder: DepthDecoder, views: Views) -> tuple[float, float]:
-    """Mean loss and rank correlation on the shards that are held out."""
-    losses, ranks = [], []
-    for shard in range(views.held_out):
-        for k in range(0, len(views.shards[shard][0]), 8):
-            last = min(k + 8, len(views.shards[shard][0]))
-            features, rgb, target = views.gather([(shard, i) for i in range(k, last)])
-            predicted = decoder(features, rgb)
-            losses.append(float(loss_of(predicted, target)))
-            a, b = (v.flatten(1).argsort(dim=1).argsort(dim=1).float() for v in (predicted, target))
-            a, b = a - a.mean(dim=1, keepdim=True), b - b.mean(dim=1, keepdim=True)
-            ranks.append(((a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))).mean().item())
-    return float(np.mean(losses)), float(np.mean(ranks))
+def score(decoder: DepthDecoder, backbone: torch.nn.Module, views: dict, bf16: bool) -> str:
+    """Mean rank correlation of each held-out set; of `order`, the share of pairs that are right."""
+    found = []
+    for name, samples in views.items():
+        ranks = []
+        for s in samples:
+            images = tensor_of([s])
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                predicted = decoder(backbone(images), images).float()[0, 0]
+            if s.thing is None:
+                ranks.append(rank_correlation(predicted, torch.from_numpy(s.disparity)))
+            else:
+                lead = leads(predicted, torch.from_numpy(s.thing), np.random.default_rng(0))
+                ranks += [(lead > 0.05).float().mean().item()] if len(lead) else []
+        found.append(f"{name} {np.mean(ranks):.4f}")
+    return ", ".join(found)
 
 
-def store(decoder: DepthDecoder, path: Path) -> None:
+def store(decoder: torch.nn.Module, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     save_file({k: v.half().contiguous() for k, v in decoder.state_dict().items()}, temporary)
@@ -121,51 +403,95 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("views", type=Path)
     parser.add_argument("--out", type=Path, default=WEIGHTS)
-    parser.add_argument("--start", type=Path, help="a decoder to go on from")
-    parser.add_argument("--minutes", type=float, default=25)
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--part", choices=("narrow", "wide"), default="wide")
+    parser.add_argument("--afresh", action="store_true", help="not from what is in --out")
+    parser.add_argument("--minutes", type=float, default=61, help="of the whole schedule")
+    parser.add_argument("--stop", type=float, default=1, help="share of it after which to end")
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--rate", type=float, default=1.5e-3)
-    parser.add_argument("--dropout", type=float, default=0.3, help="share of channels left out")
-    parser.add_argument("--held-out", type=int, default=2, help="shards that are only measured on")
+    parser.add_argument("--again", type=int, default=3, help="old batches met per new one")
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--dropout", type=float, default=0.15, help="share of channels left out")
+    parser.add_argument("--noise", type=float, default=0.15, help="of a channel's own spread")
+    parser.add_argument("--held-out", type=int, default=4, help="shards that are only measured on")
+    parser.add_argument("--bf16", action="store_true", help="matrix products in bfloat16")
+    parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    torch.manual_seed(0)
-    decoder = DepthDecoder()
-    if args.start:
-        decoder.load_state_dict({k: v.float() for k, v in load_file(args.start).items()})
-    averaged = torch.optim.swa_utils.AveragedModel(
-        decoder, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99)
-    )
-    views = Views(args.views, args.held_out, seed=0)
-    views.refresh()
+    torch.manual_seed(args.seed)
+    backbone, whole = load_dinov2(), DepthDecoder()
+    if args.out.exists():
+        whole.load_state_dict({k: v.float() for k, v in load_file(args.out).items()})
+    if args.afresh:
+        setattr(whole, args.part, type(getattr(whole, args.part))())
+    decoder = copy.deepcopy(getattr(whole, args.part))
+    averaged = getattr(whole, args.part).requires_grad_(False)
     optimizer = torch.optim.AdamW(decoder.parameters(), lr=args.rate, weight_decay=1e-2)
-    begin, step, shown, recent = time.time(), 0, time.time(), []
-    while (done := (time.time() - begin) / (60 * args.minutes)) < 1:
+    state_path, step, spent = args.out.with_suffix(".state.pt"), 0, 0.0
+    if args.resume and state_path.exists():
+        state = torch.load(state_path)
+        decoder.load_state_dict(state["decoder"])
+        averaged.load_state_dict(state["averaged"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, spent = state["step"], state["spent"]
+    material = Material(args.views, args.seed + step, args.held_out)
+    views = held_out_views(args.views, args.held_out)
+    print(
+        f"{len(material.rendered)} shards, {len(material.parallax)} clips, "
+        f"{len(material.things)} things; held out { ({k: len(v) for k, v in views.items()}) }",
+        flush=True,
+    )
+    begin, shown, recent = time.time() - spent, time.time(), []
+    recalled: deque = deque(maxlen=100)
+    while (done := (time.time() - begin) / (60 * args.minutes)) < args.stop:
         # Warm up over the first steps, then fall to nothing along a half cosine of the time.
-        rate = args.rate * min(1, (step + 1) / 50) * 0.5 * (1 + np.cos(np.pi * done))
+        rate = args.rate * min(1, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * done))
         for group in optimizer.param_groups:
             group["lr"] = rate
-        features, rgb, target = views.batch(args.batch)
-        # Whole channels are left out, so that no single trait of rendered views is leaned on.
-        features = [F.dropout2d(f, args.dropout) for f in features]
-        loss = loss_of(decoder(features, rgb), target)
+        # Features cost more than the decoder, so a batch is met again, roughened otherwise.
+        if step % (1 + args.again) and len(recalled) > 8:
+            samples, images, features = recalled[material.rng.integers(len(recalled))]
+        else:
+            samples = material.batch(args.batch)
+            images = tensor_of(samples)
+            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
+                features = backbone(images)
+            if args.bf16:
+                features = [f.bfloat16() for f in features]
+            recalled.append((samples, images, features))
+        with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
+            rough = roughened(features, args.dropout, args.noise)
+            predicted = decoder(rough, images)
+        losses = [
+            loss_of(p[0], s, material.rng) for p, s in zip(predicted.float(), samples, strict=True)
+        ]
+        loss = torch.stack(losses).mean()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
         optimizer.step()
-        averaged.update_parameters(decoder)
+        decay = min(0.998, 1 - 1 / (1 + step / 5))
+        for mean, now in zip(averaged.parameters(), decoder.parameters(), strict=True):
+            mean.lerp_(now.detach(), 1 - decay)
         step, recent = step + 1, [*recent[-99:], loss.item()]
-        if time.time() - shown > 60:
-            views.refresh()
-            shown = time.time()
+        if time.time() - shown > 300:
+            store(whole, args.out)
+            state = {
+                "decoder": decoder.state_dict(),
+                "averaged": averaged.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "step": step,
+                "spent": time.time() - begin,
+            }
+            torch.save(state, state_path.with_suffix(".tmp"))
+            os.replace(state_path.with_suffix(".tmp"), state_path)
             print(
-                f"{done:.2f} step {step} train {np.mean(recent):.4f} shards {len(views.shards)}",
+                f"{done:.2f} step {step} train {np.mean(recent):.4f}; "
+                f"{score(whole, backbone, views, args.bf16)}",
                 flush=True,
             )
-    loss, rank = score(averaged.module, views)
-    print(
-        f"held out: loss {loss:.4f}, Spearman {rank:.4f}; {step} steps, {len(views.shards)} shards"
-    )
-    store(averaged.module, args.out)
+            shown = time.time()
+    store(whole, args.out)
+    print(f"{step} steps; {score(whole, backbone, views, args.bf16)}")
 
 
 if __name__ == "__main__":

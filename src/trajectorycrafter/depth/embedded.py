@@ -1,13 +1,15 @@
 """The depth estimator inside this package: needs no download and runs on a CPU.
 
-A frozen DINOv2 ViT-S/14 and a small decoder after DPT (Ranftl et al. 2021), trained on rendered
-scenes only. It gives relative disparity of each frame at two sevenths of the working size; that
-is made consistent over the clip and brought to the video's own size along the edges of its colours.
+A frozen DINOv2 ViT-S/14 and two small decoders after DPT (Ranftl et al. 2021), trained on rendered
+scenes and on photographs without depth. It gives relative disparity of each frame at two sevenths
+of the working size; that is made consistent over the clip and brought to the video's own size along
+the edges of its colours.
 
 The one thing a reader would get wrong: scale is unknown. The nearest things lie at about depth 1,
 whatever their true distance, and the field of view is what the caller says, not what was seen.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,33 +28,51 @@ from .temporal import align_over_time, disparity_to_depth
 WEIGHTS = Path(__file__).parents[1] / "assets" / "depth" / "decoder_fp16.safetensors"
 
 
+class Convolution(nn.Conv2d):
+    """3x3, the border cells continued: zeros beyond the border would show in the outermost cells.
+
+    `padding_mode="replicate"` means the same; it leaves bfloat16, which doubles the training time.
+    """
+
+    def __init__(self, inward: int, outward: int, stride: int = 1):
+        super().__init__(inward, outward, 3, stride=stride)
+
+    def forward(self, x: Float[Tensor, "B C h w"]) -> Float[Tensor, "B _C _h _w"]:
+        x = torch.cat([x[..., :1, :], x, x[..., -1:, :]], dim=-2)
+        return super().forward(torch.cat([x[..., :1], x, x[..., -1:]], dim=-1))
+
+
 class ResidualUnit(nn.Module):
     """Two 3x3 convolutions around which the input is passed on."""
 
-    def __init__(self, channels: int):
+    def __init__(self, convolution: Callable[[int, int], nn.Module], channels: int):
         super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.first = convolution(channels, channels)
+        self.second = convolution(channels, channels)
 
     def forward(self, x: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
         return x + self.second(F.gelu(self.first(F.gelu(x))))
 
 
-class DepthDecoder(nn.Module):
+def zero_padded(inward: int, outward: int) -> nn.Conv2d:
+    return nn.Conv2d(inward, outward, 3, padding=1)
+
+
+class NarrowDecoder(nn.Module):
     """Features of four depths and the picture itself to disparity, coarse to fine."""
 
     def __init__(self, wide: int = 96, middle: int = 64, narrow: int = 32):
         super().__init__()
         sizes = (narrow, middle, wide, wide)
         self.inward = nn.ModuleList(nn.Conv2d(CHANNELS, size, 1) for size in sizes[: len(STAGES)])
-        self.deep = nn.ModuleList(ResidualUnit(wide) for _ in range(2))
+        self.deep = nn.ModuleList(ResidualUnit(zero_padded, wide) for _ in range(2))
         self.to_middle = nn.Conv2d(wide, middle, 1)
-        self.mid = ResidualUnit(middle)
+        self.mid = ResidualUnit(zero_padded, middle)
         self.to_narrow = nn.Conv2d(middle, narrow, 1)
         self.edges = nn.Sequential(
             nn.Conv2d(3, 16, 3, stride=2, padding=1), nn.GELU(), nn.Conv2d(16, narrow, 3, padding=1)
         )
-        self.fine = nn.ModuleList(ResidualUnit(narrow) for _ in range(2))
+        self.fine = nn.ModuleList(ResidualUnit(zero_padded, narrow) for _ in range(2))
         self.outward = nn.Conv2d(narrow, 1, 3, padding=1)
 
     def forward(
@@ -70,7 +90,63 @@ class DepthDecoder(nn.Module):
         x = x + self.edges(small * 2 - 1)
         for unit in self.fine:
             x = unit(x)
+        return without_rim(F.softplus(self.outward(F.gelu(x))))
+
+
+class WideDecoder(nn.Module):
+    """The same with more room, four depths merged at the coarsest, and the border continued."""
+
+    def __init__(self, wide: int = 128, middle: int = 64, narrow: int = 40):
+        super().__init__()
+        self.inward = nn.ModuleList(nn.Conv2d(CHANNELS, wide, 1) for _ in STAGES)
+        self.deep = nn.ModuleList(ResidualUnit(Convolution, wide) for _ in range(4))
+        self.to_middle = nn.Conv2d(wide, middle, 1)
+        self.early_to_middle = nn.Conv2d(wide, middle, 1)
+        self.mid = nn.ModuleList(ResidualUnit(Convolution, middle) for _ in range(2))
+        self.to_narrow = nn.Conv2d(middle, narrow, 1)
+        self.edges = nn.Sequential(
+            Convolution(3, 24, stride=2),
+            nn.GELU(),
+            Convolution(24, narrow),
+        )
+        self.fine = nn.ModuleList(ResidualUnit(Convolution, narrow) for _ in range(2))
+        self.outward = Convolution(narrow, 1)
+
+    def forward(
+        self, features: list[Float[Tensor, "B D h w"]], images: Float[Tensor, "B 3 H W"]
+    ) -> Float[Tensor, "B 1 _h _w"]:
+        """As of `NarrowDecoder`."""
+        early, second, third, late = (
+            inward(f) for inward, f in zip(self.inward, features, strict=True)
+        )
+        h, w = late.shape[2:]
+        x = self.deep[0](late) + third
+        x = self.deep[1](x) + second
+        x = self.deep[3](self.deep[2](x))
+        x = _enlarged(self.to_middle(x) + self.early_to_middle(early), 2 * h, 2 * w)
+        for unit in self.mid:
+            x = unit(x)
+        small = F.interpolate(images, (8 * h, 8 * w), mode="bilinear", align_corners=False)
+        x = _enlarged(self.to_narrow(x), 4 * h, 4 * w) + self.edges(small * 2 - 1)
+        for unit in self.fine:
+            x = unit(x)
         return F.softplus(self.outward(F.gelu(x)))
+
+
+class DepthDecoder(nn.Module):
+    """The mean of two decoders that were trained apart: where each guesses, their errors differ."""
+
+    def __init__(self):
+        super().__init__()
+        self.narrow, self.wide = NarrowDecoder(), WideDecoder()
+
+    def forward(
+        self, features: list[Float[Tensor, "B D h w"]], images: Float[Tensor, "B 3 H W"]
+    ) -> Float[Tensor, "B 1 _h _w"]:
+        """As of `NarrowDecoder`; scales are made equal first, since neither knows the scale."""
+        maps = [self.narrow(features, images), self.wide(features, images)]
+        means = [m.mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-6) for m in maps]
+        return (means[0] + means[1]) / 4 * (maps[0] / means[0] + maps[1] / means[1])
 
 
 @dataclass(frozen=True)
@@ -80,8 +156,8 @@ class EmbeddedDepth:
     fov_deg: float = 55.0
     """Horizontal field of view that the returned intrinsics stand for."""
     working_short_side: int = 322
-    """Frames are looked at in this size, rounded to whole tokens. The decoder was trained at 252; a
-    little more resolves finer things."""
+    """Frames are looked at in this size, rounded to whole tokens. The decoders were trained at 224
+    to 322; more resolves finer things."""
     weights: Path | None = None
     """Another decoder file; None for the shipped one."""
     device: torch.device | str = "cpu"
@@ -135,7 +211,7 @@ class EmbeddedDepth:
             images = F.interpolate(
                 frames.to(self.device), (height, width), mode="bilinear", antialias=True
             )
-            out.append(without_rim(decoder(backbone(images), images).float().cpu()))
+            out.append(decoder(backbone(images), images).float().cpu())
         return torch.cat(out)
 
 
@@ -163,7 +239,7 @@ def working_size(height: int, width: int, short_side: int) -> tuple[int, int]:
 def without_rim(disparity: Float[Tensor, "T 1 h w"]) -> Float[Tensor, "T 1 h w"]:
     """The outermost cells given their inner neighbours' values.
 
-    The decoder's convolutions see zeros beyond the border, and the last cell shows it.
+    Zero-padded convolutions see zeros beyond the border, and the last cell shows it.
     """
     return F.pad(disparity[..., 1:-1, 1:-1], (1, 1, 1, 1), mode="replicate")
 
