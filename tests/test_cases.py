@@ -84,7 +84,6 @@ def test_a_method_that_fails_is_told_in_the_entry(
     [
         ("fil", ValueError, "Did you mean fill"),
         ("./no/such/model", FileNotFoundError, "no such folder"),
-        ("embedded", ValueError, "embedded"),
     ],
 )
 def test_wrong_names_are_told_before_any_work(

@@ -9,10 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trajectorycrafter.config import PROMPT_SUFFIX, GeneratorSettings, RedirectSettings
+from trajectorycrafter.config import PROMPT_SUFFIX, GeneratorSettings
 from trajectorycrafter.generation import (
     DiffusionGenerator,
-    load_generator,
     pad_to,
     padded_length,
     windows,
@@ -146,10 +145,23 @@ def test_a_killed_run_takes_up_after_the_last_window(tmp_path: Path) -> None:
     assert torch.equal(frames, expected)
 
 
-def test_the_embedded_model_says_what_to_use_meanwhile() -> None:
-    settings = RedirectSettings(generator=GeneratorSettings(model="embedded"))
-    with pytest.raises(ValueError, match="use --model fill"):
-        load_generator(settings, torch.device("cpu"), torch.float32)
+def test_true_pixels_are_kept_where_that_is_asked_for() -> None:
+    one = shot(9)
+    visible = torch.ones_like(one.view.visible)
+    visible[..., 20:] = False
+    one = replace(one, view=Render(one.video.frames, one.depth.z, visible))
+
+    def invert(**call) -> SimpleNamespace:
+        return SimpleNamespace(frames=1 - call["render"])
+
+    def made(blend: str) -> torch.Tensor:
+        how = DiffusionGenerator(invert, lambda: lambda v: "", GeneratorSettings(blend=blend))
+        return how(one, Stages())[0]
+
+    inside = (..., slice(None), slice(0, 16))
+    torch.testing.assert_close(made("on")[inside], one.video.frames[inside], atol=1e-3, rtol=0)
+    torch.testing.assert_close(made("auto"), 1 - one.video.frames)
+    assert torch.equal(made("off"), made("auto"))
 
 
 def test_a_very_short_clip_gives_one_reference_frame() -> None:
