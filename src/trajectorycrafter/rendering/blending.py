@@ -14,6 +14,8 @@ SOFT = 2.0
 """Standard deviation of the soft border, pixels of a frame of 480 rows."""
 REACH = 32.0
 """How far the match of colours reaches into holes, pixels of a frame of 480 rows."""
+CHUNK = 8
+"""Frames at a time."""
 
 
 def blend(
@@ -27,6 +29,9 @@ def blend(
         made: Whole frames by a network.
         render: What was seen, anything in holes.
     """
+    if len(made) > CHUNK:
+        parts = zip(*(x.split(CHUNK) for x in (made, render, visible)), strict=True)
+        return torch.cat([blend(*part) for part in parts])
     scale = made.shape[2] / 480
     seen = visible.to(made)
     error = (render - made) * seen
