@@ -10,6 +10,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 steps1=${STEPS1:-200} steps2=${STEPS2:-100} batch=${BATCH:-8} samples=${SAMPLES:-600}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} OMP_WAIT_POLICY=passive
 export MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_TOP_PAD_=268435456
+export GLIBC_TUNABLES=glibc.malloc.hugetlb=1
 [ -n "${BFLOAT16:-}" ] && export ACCELERATE_MIXED_PRECISION=bf16
 again() { [ -e "$1/settings.json" ] && echo --resume || true; }
 mkdir -p "$work"

@@ -11,6 +11,7 @@ rounds=${ROUNDS:-12} stage1=${STAGE1:-400} stage2=${STAGE2:-150} stage3=${STAGE3
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} OMP_WAIT_POLICY=passive
 # Large blocks stay with the process: half of the time would go to the system otherwise.
 export MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_TOP_PAD_=268435456
+export GLIBC_TUNABLES=glibc.malloc.hugetlb=1
 [ -n "${BFLOAT16:-}" ] && export ACCELERATE_MIXED_PRECISION=bf16
 again() { [ -e "$1/settings.json" ] && echo --resume || true; }
 mkdir -p "$work"
