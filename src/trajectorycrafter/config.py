@@ -164,6 +164,8 @@ class BatchSettings:
     """Of a manifest: clips at a time."""
 
 
+EMBEDDED_SHORT_SIDE = 192
+"""The embedded model works at this size at most and adds what it found to the full-size fill."""
 PIXELS = 384 * 672
 """Pixels of a frame the released weights were trained for; the default size keeps to it."""
 WINDOW = 49

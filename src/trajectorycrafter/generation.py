@@ -17,7 +17,14 @@ from jaxtyping import Bool, Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from .config import OVERLAP, PROMPT_SUFFIX, WINDOW, GeneratorSettings, RedirectSettings
+from .config import (
+    EMBEDDED_SHORT_SIDE,
+    OVERLAP,
+    PROMPT_SUFFIX,
+    WINDOW,
+    GeneratorSettings,
+    RedirectSettings,
+)
 from .released import locate
 from .rendering.blending import blend
 from .rendering.filling import fill
@@ -32,8 +39,6 @@ if TYPE_CHECKING:
 
 EMBEDDED_WINDOW, EMBEDDED_OVERLAP = 13, 4
 """Frames of a window of the embedded model, as in its training, and those that two share."""
-EMBEDDED_SHORT_SIDE = 192
-"""The embedded model works at this size at most and adds what it found to the full-size fill."""
 EMBEDDED_MOMENTS = 6
 """Other moments whose points it is shown."""
 EMBEDDED_REFERENCE = 9

@@ -7,6 +7,8 @@ speed measured on this machine a moment ago; they are meant to tell minutes from
 from dataclasses import dataclass
 from typing import Literal
 
+from .config import EMBEDDED_SHORT_SIDE
+
 # Operations (multiply and add) per pixel and frame, from counting layers of each network, in 1e9.
 _CODEC_ENCODE, _CODEC_DECODE = 5e-3, 14e-3  # CogVideoX autoencoder
 _DEPTHCRAFTER = 5 * 9e-3 + 6e-3  # five steps of the SVD network, and its autoencoder
@@ -80,7 +82,7 @@ def estimate(
         name = "generate" if generator == "fill" else "fill"
         stages.append(Estimate(name, pixels * _FILL_SECONDS, 0.7 + 5 * video_gb))
     if generator == "embedded":
-        work = frames * min(1.0, (192 / min(height, width)) ** 2) * height * width
+        work = frames * min(1.0, (EMBEDDED_SHORT_SIDE / min(height, width)) ** 2) * height * width
         seconds = work * _EMBEDDED_VIDEO * steps / gflops
         stages.append(Estimate("generate", seconds, 1.0 + 6 * video_gb))
     elif generator == "released":

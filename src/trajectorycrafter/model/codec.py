@@ -111,19 +111,17 @@ class SpaceToDepthCodec(ModelMixin, ConfigMixin):
 
     def decode(self, latents: Float[Tensor, "b c f h w"]) -> Any:
         """`sample` of `b 3 T H W`, T = 4 f - 3."""
-        return SimpleNamespace(sample=_to_video(self.blocks(latents)))
+        return SimpleNamespace(sample=_to_video(self._blocks(latents)))
 
     def difference(self, latents: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b 3 T H W"]:
         """What a difference of latents is in pixels: `decode` without the mean."""
-        return _to_video(self.blocks(latents) - self.mean[:, None, None, None])
+        return _to_video(self._blocks(latents) - self.mean[:, None, None, None])
 
-    def blocks(self, latents: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b d f h w"]:
+    def _blocks(self, latents: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b d f h w"]:
         # Columns of the basis are orthogonal but not of unit length.
         back = self.basis / self.basis.square().sum(dim=0)
-        return (
-            torch.einsum("b c f h w, d c -> b d f h w", latents, back)
-            + (self.mean[:, None, None, None])
-        )
+        blocks = torch.einsum("b c f h w, d c -> b d f h w", latents, back)
+        return blocks + self.mean[:, None, None, None]
 
 
 class RenderDecoder(ModelMixin, ConfigMixin):
@@ -147,7 +145,8 @@ class RenderDecoder(ModelMixin, ConfigMixin):
     ) -> None:
         super().__init__()
         fine, coarse = widths
-        self.inward = nn.Conv2d(STRIDE**2 * 14, fine, 3, padding=1)
+        # Drawn, filled, render and memory in colour, and the two masks.
+        self.inward = nn.Conv2d(STRIDE**2 * (4 * 3 + 2), fine, 3, padding=1)
         self.fine_in = nn.ModuleList(_Unit(fine) for _ in range(depth[0]))
         self.to_coarse = nn.Conv2d(fine, coarse, 2, stride=2)
         self.latents = nn.Conv2d(2 * latent_channels, FRAMES * coarse, 1)
@@ -191,6 +190,7 @@ class RenderDecoder(ModelMixin, ConfigMixin):
         drawn: Float[Tensor, "b T 3 H W"],
         pictures: "Pictures",
     ) -> Float[Tensor, "b T 3 H W"]:
+        """`forward` from what the latents say; also of some consecutive frames alone."""
         b, frames = drawn.shape[:2]
         seen, remembered = pictures.visible.to(drawn), pictures.memory_visible.to(drawn)
         maps = [drawn, pictures.filled, pictures.render * seen, pictures.memory * remembered]
