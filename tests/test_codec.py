@@ -108,3 +108,34 @@ def test_the_decoder_reads_latents_and_pictures_but_no_hole() -> None:
     torch.testing.assert_close(
         decoder(latents[1:], latents[1:], drawn[1:], alone), made[1:], rtol=1e-4, atol=1e-5
     )
+
+
+def test_a_smooth_decoder_adds_the_same_without_its_fine_texture() -> None:
+    torch.manual_seed(0)
+    sharp = RenderDecoder(8, widths=(8, 16), depth=(1, 1))
+    torch.nn.init.normal_(sharp.outward.weight, std=0.1)
+    smooth = RenderDecoder(8, widths=(8, 16), depth=(1, 1), smooth=3.0)
+    smooth.load_state_dict(sharp.state_dict())
+    pictures = Pictures(
+        filled=torch.rand(1, 5, 3, 48, 64),
+        render=torch.rand(1, 5, 3, 48, 64),
+        visible=torch.rand(1, 5, 1, 48, 64) > 0.5,
+        memory=torch.rand(1, 5, 3, 48, 64),
+        memory_visible=torch.rand(1, 5, 1, 48, 64) > 0.5,
+    )
+    change, latents = torch.randn(2, 1, 8, 2, 6, 8)
+    drawn = torch.rand(1, 5, 3, 48, 64)
+    with torch.no_grad():
+        fine, coarse = (
+            decoder(change, latents, drawn, pictures) - pictures.filled
+            for decoder in (sharp, smooth)
+        )
+    steps = [x.diff(dim=-1).abs().mean() for x in (fine, coarse)]
+    assert steps[1] < steps[0] / 10
+    assert torch.allclose(fine.mean((3, 4)), coarse.mean((3, 4)), atol=0.02)
+    # A Gaussian of 3 pixels, worked out plainly in the middle of a frame.
+    places = torch.arange(-9, 10).float()
+    weights = torch.exp(-places.square() / 18)
+    kernel = weights[:, None] * weights / weights.sum() ** 2
+    expected = (fine[0, 2, 1, 11:30, 21:40] * kernel).sum()
+    assert torch.allclose(coarse[0, 2, 1, 20, 30], expected, atol=1e-5)

@@ -5,8 +5,9 @@
 the end writes OUT/model/{transformer,codec,decoder} in half precision.
 
 What is trained is what is used: one step from pure noise, the decoder on its result, the error in
-pixels and mostly in holes. Samples of double reprojection are left out, since their reference is
-the target itself.
+pixels and mostly in holes. There it is the logarithm of each frame's squared error: methods are
+compared by their mean PSNR, so frames that the fill completes well count as much as others. Samples
+of double reprojection are left out, since their reference is the target itself.
 
 The one thing a reader would get wrong: every draw is a function of the step, so a run that was
 stopped goes on as the unbroken one would, as long as its samples are the same.
@@ -42,6 +43,8 @@ from trajectorycrafter.training.optimizers import make_optimizers, set_rate
 from trajectorycrafter.training.settings import OptimizerSettings
 
 LAST = 999
+FLOOR = 4e-4
+"""Squared error, frames in [-1, 1], below which a frame is not worth improving: 40 dB."""
 
 
 @dataclass
@@ -57,6 +60,8 @@ class Settings:
     """Folder of the codec."""
     start_decoder: Path | None = None
     """Folder of the decoder to start from; default: a new one."""
+    smooth: float = 3.0
+    """Pixels over which the decoder smooths what it adds to the fill."""
     held_out: Path | None = None
     """A folder of samples that is only looked at."""
     steps: int = 2000
@@ -68,6 +73,8 @@ class Settings:
     """Share of the steps over which rates fall to a fiftieth."""
     ema: float = 0.995
     hole_weight: float = 10.0
+    logarithm: float = 0.06
+    """Weight of the logarithm of the squared error in holes: the size that error has."""
     absolute: float = 0.05
     """Weight of the absolute error beside the squared one."""
     latents: float = 0.1
@@ -102,6 +109,14 @@ def draw_frames(
     return change, filled, made.float()
 
 
+def log_error(error: Tensor, holes: Tensor) -> Tensor:
+    """Natural logarithm of the squared error in holes, the mean over frames that have holes."""
+    each, size = (2, 3, 4), holes.sum((2, 3, 4))
+    squared = (error.square() * holes).sum(each) / (3 * size.clamp(min=1))
+    counts = (size > 0).to(error)
+    return ((squared + FLOOR).log() * counts).sum() / counts.sum().clamp(min=1)
+
+
 def dissimilarity(made: Tensor, true: Tensor, weight: Tensor) -> Tensor:
     """1 - SSIM (Wang et al. 2004) over windows of 7 x 7 pixels, weighted; frames in [-1, 1]."""
 
@@ -124,10 +139,10 @@ class Run:
         self.settings = settings
         torch.manual_seed(settings.seed)
         codec = SpaceToDepthCodec.from_pretrained(settings.codec, torch_dtype=torch.float32)
-        decoder: Any = RenderDecoder(codec.config["latent_channels"])
+        decoder: Any = RenderDecoder(codec.config["latent_channels"], smooth=settings.smooth)
         if settings.start_decoder is not None:
             decoder = RenderDecoder.from_pretrained(
-                settings.start_decoder, torch_dtype=torch.float32
+                settings.start_decoder, torch_dtype=torch.float32, smooth=settings.smooth
             )
         transformer = load_transformer(settings.start)
         self.model = EmbeddedModel(transformer.train(), codec, decoder.train())
@@ -222,11 +237,14 @@ class Run:
         weight = holes + 1 / s.hole_weight
         error = made - target[:, frames]
         each = (1, 2, 3, 4)
-        squared = ((error.square() * weight).mean(each) / weight.mean(each)).mean()
+        seen = (error.square() * (1 - holes)).mean() / s.hole_weight
+        logarithm = log_error(error, holes)
         absolute = ((error.abs() * weight).mean(each) / weight.mean(each)).mean()
         unlike = dissimilarity(made, target[:, frames], weight)
-        loss = squared + s.absolute * absolute + s.latents * in_latents + s.structure * unlike
-        losses = {"squared": squared, "absolute": absolute, "latents": in_latents}
+        loss = seen + s.logarithm * logarithm + s.absolute * absolute
+        loss = loss + s.latents * in_latents + s.structure * unlike
+        losses = {"seen": seen, "logarithm": logarithm}
+        losses |= {"absolute": absolute, "latents": in_latents}
         losses["structure"] = unlike
         if self.vgg is not None:
             ends = (0, made.shape[1] - 1)

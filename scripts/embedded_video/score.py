@@ -67,7 +67,7 @@ def film(work: Path, number: int, ranges: tuple[int, ...]) -> None:
     save(path, np.stack(clips))
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def score_models(settings: Settings) -> list[dict[str, Any]]:
     """Every value of every model, and of the fill, of every clip."""
     models = {"fill": None} | {str(m): EmbeddedModel.load(m) for m in settings.models}
@@ -81,6 +81,7 @@ def score_models(settings: Settings) -> list[dict[str, Any]]:
             clip = torch.from_numpy(clips[place]).float().div_(255)
             holes = {"holes": clip[:, 14:] < 0.5, "": None}
             true, pictures = pictures_of(clip[None, :, :14])
+            true = (true[0] + 1) / 2  # One tensor for all models, so that metrics know it again.
             reference = torch.from_numpy(references[place]).float().div_(255)[None] * 2 - 1
             for name, model in models.items():
                 made = pictures.filled
@@ -90,8 +91,8 @@ def score_models(settings: Settings) -> list[dict[str, Any]]:
                 made = (made[0] + 1) / 2
                 if model is not None and settings.blend:
                     made = blend(made, (pictures.render[0] + 1) / 2, pictures.visible[0])
-                values = score(made, (true[0] + 1) / 2, metrics, holes)
-                values |= score(made, (true[0] + 1) / 2, [METRICS["flicker"]], {"": None})
+                values = score(made, true, metrics, holes)
+                values |= score(made, true, [METRICS["flicker"]], {"": None})
                 rows.append({"model": name, "scene": number, "range": degrees} | values)
     return rows
 

@@ -57,6 +57,8 @@ _seen: OrderedDict[tuple, tuple[weakref.ref, Tensor]] = OrderedDict()
 
 def _tokens(frames: Frames, size: tuple[int, int]) -> Float[Tensor, "T D h w"]:
     """Tokens of all frames, kept while the same tensor is asked for again, unchanged."""
+    if frames.is_inference():
+        frames = frames.clone()  # Such a tensor does not say whether it was changed.
     key = (id(frames), frames._version, size)
     known, tokens = _seen.get(key, (None, None))
     if tokens is None or known is None or known() is not frames:

@@ -134,6 +134,8 @@ class RenderDecoder(ModelMixin, ConfigMixin):
         latent_channels: Of the codec.
         widths: Channels at a quarter and an eighth of the resolution.
         depth: Residual units at a quarter, on each side, and at an eighth.
+        smooth: Standard deviation, in pixels, of the Gaussian through which goes what is added to
+            the completed render, so that fine texture stays as it was completed; 0 is none.
     """
 
     @register_to_config
@@ -142,8 +144,10 @@ class RenderDecoder(ModelMixin, ConfigMixin):
         latent_channels: int = 64,
         widths: Sequence[int] = (64, 128),
         depth: Sequence[int] = (2, 4),
+        smooth: float = 0.0,
     ) -> None:
         super().__init__()
+        self.smooth = smooth
         fine, coarse = widths
         # Drawn, filled, render and memory in colour, and the two masks.
         self.inward = nn.Conv2d(STRIDE**2 * (4 * 3 + 2), fine, 3, padding=1)
@@ -204,8 +208,10 @@ class RenderDecoder(ModelMixin, ConfigMixin):
         x = x + _channels_last(F.pixel_shuffle(self.from_coarse(y), 2))
         for unit in self.fine_out:
             x = unit(x)
-        x = F.pixel_shuffle(self.outward(x), STRIDE)
-        return pictures.filled + drawn + x.unflatten(0, (b, frames))
+        added = drawn.flatten(0, 1) + F.pixel_shuffle(self.outward(x), STRIDE)
+        if self.smooth:
+            added = _smoothed(added, self.smooth)
+        return pictures.filled + added.unflatten(0, (b, frames))
 
 
 @dataclass(frozen=True)
@@ -244,6 +250,18 @@ def _with_neighbours(x: Float[Tensor, "n c h w"], clips: int) -> Float[Tensor, "
     before = torch.cat([place[:, :1], place[:, :-1]], dim=1).flatten()
     after = torch.cat([place[:, 1:], place[:, -1:]], dim=1).flatten()
     return torch.cat([x[before], x, x[after]], dim=1)
+
+
+def _smoothed(x: Float[Tensor, "n c h w"], deviation: float) -> Float[Tensor, "n c h w"]:
+    """A Gaussian over both sides, with the rim repeated."""
+    reach = round(3 * deviation)
+    places = torch.arange(-reach, reach + 1, device=x.device)
+    weights = torch.exp(-places.to(x).square() / (2 * deviation**2))
+    weights = (weights / weights.sum()).expand(x.shape[1], 1, 1, -1)
+    for _ in range(2):  # Each turn smooths the rows and swaps the sides.
+        rows = F.pad(x, (reach, reach, 0, 0), mode="replicate")
+        x = F.conv2d(rows, weights, groups=x.shape[1]).transpose(2, 3)
+    return x
 
 
 def _channels_last(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
