@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 import tyro
 from packs import batch_of, cut, load, pack
 from safetensors.torch import load_file, save_file
@@ -119,17 +118,26 @@ def log_error(error: Tensor, holes: Tensor) -> Tensor:
 
 def dissimilarity(made: Tensor, true: Tensor, weight: Tensor) -> Tensor:
     """1 - SSIM (Wang et al. 2004) over windows of 7 x 7 pixels, weighted; frames in [-1, 1]."""
+    rows, columns = (window_means(size, 7) for size in made.shape[-2:])
 
     def mean(x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, 7, stride=1, padding=3, count_include_pad=False)
+        return rows @ x @ columns.T  # A third of the time of a pooling, mostly going backward.
 
-    x, y = ((frames.flatten(0, 1) + 1) / 2 for frames in (made, true))
-    mx, my = mean(x), mean(y)
-    vx, vy, both = mean(x * x) - mx**2, mean(y * y) - my**2, mean(x * y) - mx * my
+    with torch.autocast("cpu", enabled=False):
+        x, y = ((frames.flatten(0, 1).float() + 1) / 2 for frames in (made, true))
+        mx, my = mean(x), mean(y)
+        vx, vy, both = mean(x * x) - mx**2, mean(y * y) - my**2, mean(x * y) - mx * my
     c1, c2 = 0.01**2, 0.03**2
     alike = (2 * mx * my + c1) * (2 * both + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
     w = weight.flatten(0, 1)
     return ((1 - alike) * w).mean() / w.mean()
+
+
+def window_means(size: int, window: int) -> Tensor:
+    """The matrix `size size` that takes means over windows, cut off at the ends."""
+    place = torch.arange(size)
+    near = ((place[:, None] - place).abs() <= window // 2).float()
+    return near / near.sum(dim=1, keepdim=True)
 
 
 class Run:
