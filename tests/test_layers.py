@@ -17,7 +17,8 @@ LAYER = {
     "stages": 3, "shot": 3, "pipeline": 3, "generation": 3, "reshoot": 3, "plan": 3, "doctor": 3,
     "manifest": 3, "batch": 3,
     "evaluation": 4, "curation": 4, "training": 4,
-    "cli": 5,
+    "studio": 5, "comfyui": 5,
+    "cli": 6,
 }  # fmt: skip
 # The jobs of layer 3 build on each other in this order; nothing else imports sideways.
 JOBS = [
@@ -41,6 +42,7 @@ ALLOWED = {
     "torchvision": set(),
     "decord": set(),
     "viser": {"studio"},
+    "websockets": {"studio"},
     "ray": {"engine"},
     "pycolmap": {"source_cameras"},
     "av": {"video_files", "video_writing"},

@@ -288,3 +288,23 @@ class Scores:
     """Against the lines' target videos; see docs/metrics.md."""
     camera_recovery: str | None = None
     """Also the camera error: colmap, glomap or module:attribute."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the studio's visitors may use of the machine."""
+
+    upload_mb: float = 500.0
+    """Largest clip that can be uploaded, 1e6 bytes."""
+    quota_gb: float = 20.0
+    """Disk space for all clips and jobs, 1e9 bytes; the oldest finished jobs go first."""
+    queued: int = 20
+    """Jobs that one visitor can have waiting."""
+
+    @property
+    def upload_bytes(self) -> int:
+        return round(self.upload_mb * 1e6)
+
+    @property
+    def quota_bytes(self) -> int:
+        return round(self.quota_gb * 1e9)

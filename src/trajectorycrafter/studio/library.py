@@ -1,0 +1,254 @@
+"""Clips and who may see them: one folder on disk, a folder in it for each visitor.
+
+    ROOT/users/<user>/clips/<clip>.mp4 (or another suffix), <clip>.json
+    ROOT/users/<user>/jobs/<job>/      (see jobs.py)
+
+The one thing a reader would get wrong: a visitor's id is also the key to what is his. It is random,
+made here, and never taken over from a client that names one of its own.
+"""
+
+import json
+import os
+import re
+import secrets
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..config import Limits
+from ..files import write_json
+from ..video import Video
+from ..video_files import FrameChoice, VideoInfo, demo_clip, probe
+
+ID = re.compile(r"[0-9a-f]{32}")
+"""Of visitors, clips and jobs: 128 random bits."""
+LARGEST_PIXELS = 7680 * 4320
+"""Of a frame; a small file can claim to be a huge picture."""
+STALE_S = 24 * 3600.0
+"""After this time a visitor who left nothing behind is forgotten."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip that a visitor can work on."""
+
+    id: str
+    name: str
+    """As the visitor called it: shown, never used as a path."""
+    path: Path
+    frames: int
+    fps: float
+    height: int
+    width: int
+    shipped: bool = False
+    """Whether it came with the package; such clips are everybody's."""
+
+
+class Library:
+    """The clips of all visitors, and the shipped ones."""
+
+    def __init__(self, root: Path, limits: Limits | None = None):
+        """
+        Args:
+            root: folder for everything; made if need be.
+            limits: how large an upload and all of it together may be.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        self.root, self.limits = Path(root).absolute(), limits or Limits()
+        self.users = self.root / "users"
+        # Others on this machine have no business in here.
+        self.users.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _forget_stale(self.users)
+
+    def user(self, token: str | None) -> "User":
+        """The visitor of this id; a new one, with a new random id, if there is none.
+
+        Args:
+            token: what a browser brought along (cookie or `?user=`); anything is accepted, but only
+                an id that was made here finds somebody.
+        """
+        if token is not None and self.knows(token):
+            return User(token, self)
+        user = User(secrets.token_hex(16), self)
+        user.folder.mkdir(mode=0o700)
+        return user
+
+    def knows(self, token: str) -> bool:
+        """Whether there is a visitor of this id."""
+        return ID.fullmatch(token) is not None and (self.users / token).is_dir()
+
+    def size(self) -> int:
+        """Bytes of all files."""
+        return folder_size(self.root)
+
+
+@dataclass(frozen=True)
+class User:
+    """One visitor's own corner of the library."""
+
+    id: str
+    library: Library
+
+    @property
+    def folder(self) -> Path:
+        return self.library.users / self.id
+
+    def clips(self) -> list[Clip]:
+        """The shipped clips, then this visitor's, the newest last."""
+        records = sorted(
+            (self.folder / "clips").glob("*.json"), key=lambda file: file.stat().st_mtime_ns
+        )
+        return [*shipped_clips(), *(self._clip(record) for record in records)]
+
+    def clip(self, id: str) -> Clip:
+        """The clip of this id, shipped or this visitor's.
+
+        Raises:
+            ValueError: there is none.
+        """
+        for clip in self.clips():
+            if clip.id == id:
+                return clip
+        raise ValueError("There is no such clip; it may have been removed.")
+
+    def add(self, name: str, data: bytes) -> Clip:
+        """Keep an uploaded clip, under a random name, if it can be decoded.
+
+        Args:
+            name: shown to the visitor.
+            data: the file.
+
+        Raises:
+            ValueError: too large, no room, or not a clip; the message is for the visitor.
+        """
+        self._check_room(len(data))
+        shown = _shown_name(name)
+        suffix = _suffix(data, shown)
+        clips = self.folder / "clips"
+        clips.mkdir(exist_ok=True)
+        id = secrets.token_hex(16)
+        partial, path = clips / f".partial-{id}{suffix}", clips / f"{id}{suffix}"
+        try:
+            partial.write_bytes(data)
+            info = _checked(partial, shown)
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+        clip = Clip(id, shown, path, info.frames, info.fps, info.height, info.width)
+        write_json(asdict(clip) | {"path": path.name}, clips / f"{id}.json")
+        return clip
+
+    def remove(self, id: str) -> None:
+        """Delete one of this visitor's own clips; jobs that used it keep their results.
+
+        Raises:
+            ValueError: there is none, or it is a shipped one.
+        """
+        clip = self.clip(id)
+        if clip.shipped:
+            raise ValueError(f"{clip.name} came with the package and stays.")
+        clip.path.with_suffix(".json").unlink(missing_ok=True)
+        clip.path.unlink(missing_ok=True)
+
+    def _clip(self, record: Path) -> Clip:
+        entry = json.loads(record.read_text(encoding="utf-8"))
+        return Clip(**entry | {"path": record.parent / Path(entry["path"]).name})
+
+    def _check_room(self, size: int) -> None:
+        limits = self.library.limits
+        if size > limits.upload_bytes:
+            raise ValueError(
+                f"The file has {size / 1e6:.0f} MB; at most {limits.upload_mb:.0f} MB can be "
+                "uploaded. Cut the clip or make it smaller."
+            )
+        if self.library.size() + size > limits.quota_bytes:
+            raise ValueError(
+                f"The studio's {limits.quota_gb:g} GB are full; remove clips or finished jobs."
+            )
+
+
+def shipped_clips() -> list[Clip]:
+    """The clips of the package."""
+    clips = []
+    for path in sorted(demo_clip().parent.glob("*.mp4")):
+        info = probe(path)
+        name = path.stem.replace("_", " ")
+        clips.append(
+            Clip(path.stem, name, path, info.frames, info.fps, info.height, info.width, True)
+        )
+    return clips
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes of the files in a folder and all below it; what vanishes meanwhile counts nothing."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(parent, name)).st_size
+            except FileNotFoundError:
+                continue
+    return total
+
+
+# ----------------------------------------------------------------------------------- what comes in
+
+_SIGNATURES = {
+    ".mkv": rb"\x1aE\xdf\xa3",  # WebM, too
+    ".avi": rb"RIFF....AVI ",
+    ".webp": rb"RIFF....WEBP",
+    ".gif": rb"GIF8[79]a",
+    ".png": rb"\x89PNG\r\n\x1a\n",
+    ".jpg": rb"\xff\xd8\xff",
+    ".mp4": rb"....(ftyp|moov|mdat|wide|free|skip|pnot)",  # QuickTime's, too
+}
+"""How files of each kind begin. The name says nothing: FFmpeg goes by the content, and some of what
+it knows (playlists) would make it open files of this machine."""
+
+
+def _suffix(data: bytes, name: str) -> str:
+    """The suffix that the content asks for."""
+    for suffix, beginning in _SIGNATURES.items():
+        if re.match(beginning, data[:16], re.DOTALL):
+            return suffix
+    raise ValueError(
+        f"{name} is not a clip that can be read: expected a video (MP4, MOV, MKV, WebM, AVI), a GIF "
+        "or an image (PNG, JPEG, WebP)."
+    )
+
+
+def _checked(path: Path, name: str) -> VideoInfo:
+    """What the file says about itself, after a frame of it was decoded.
+
+    Raises:
+        ValueError: with the visitor's name for it, not ours.
+    """
+    try:
+        info = probe(path)
+        if info.height * info.width <= LARGEST_PIXELS:
+            Video.read(path, FrameChoice(count=1))
+            return info
+    except Exception as error:
+        # Whatever a decoder stumbles over, the visitor is told that it is the file.
+        told = str(error).replace(str(path), name) if isinstance(error, ValueError) else "damaged"
+        raise ValueError(f"{name} cannot be read: {told}") from error
+    raise ValueError(
+        f"{name} has frames of {info.width}x{info.height} pixels; at most 7680x4320 can be read."
+    )
+
+
+def _shown_name(name: str) -> str:
+    """The last part of a file's name, in printable characters."""
+    last = re.split(r"[/\\]", name)[-1]
+    return "".join(c for c in last if c.isprintable()).strip()[:80] or "clip"
+
+
+def _forget_stale(users: Path) -> None:
+    """Drop the folders of those who came and left nothing."""
+    for folder in users.iterdir():
+        old = time.time() - folder.stat().st_mtime > STALE_S
+        if old and not any(path.is_file() for path in folder.rglob("*")):
+            shutil.rmtree(folder, ignore_errors=True)
