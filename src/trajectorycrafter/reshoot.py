@@ -27,9 +27,9 @@ from .geometry.presets import preset
 from .geometry.scene_scale import check_ranges
 from .geometry.trajectories import Trajectory
 from .geometry.trajectory_files import read_trajectory, write_trajectory
-from .machine import measured_gflops
+from .machine import measured_gflops, pick_device, pick_dtype
 from .pipeline import TrajectoryCrafter
-from .plan import coverage_bar, duration, estimate
+from .plan import Estimate, coverage_bar, duration, estimate
 from .rendering.render import coverage
 from .shot import Result, Shot
 from .stages import Stages
@@ -217,29 +217,59 @@ def make_trajectory(camera: CameraSettings, frames: int, parity: bool = False) -
     return with_mode(path, camera.mode, frames, moment=camera.moment, couple_dolly=not parity)
 
 
+def planned(
+    settings: RedirectSettings,
+    source_frames: int,
+    frames: int,
+    size: tuple[int, int],
+    *,
+    render_only: bool = False,
+    gflops: float | None = None,
+) -> list[Estimate]:
+    """Seconds and memory of a run's long stages on this machine.
+
+    Args:
+        source_frames: frames of the clip that are read.
+        frames: frames that are made.
+        size: height and width.
+        render_only: stop before the generator.
+        gflops: matrix speed, 1e9 operations a second; default: measured now, in a fraction of a
+            second.
+
+    Raises:
+        ValueError: a device that this machine has not got.
+    """
+    device = pick_device(settings.machine.device)
+    dtype = pick_dtype(settings.machine.dtype, device)
+    generator = settings.generator
+    return estimate(
+        source_frames=source_frames,
+        frames=frames,
+        height=size[0],
+        width=size[1],
+        depth=settings.depth.depth,
+        generator=None if render_only else generator.family,
+        steps=generator.denoising_steps,
+        guided=generator.guidance > 1,
+        reference=generator.reference,
+        windows=len(windows(frames)),
+        gflops=gflops or measured_gflops(device, dtype),
+        bytes_per_number=dtype.itemsize,
+    )
+
+
 def _plan(
     video: Video, trajectory: Trajectory, crafter: TrajectoryCrafter, render_only: bool
 ) -> str:
     """What will be done and what it will take, before anything long begins."""
-    settings, frames = crafter.settings, len(trajectory)
+    frames, size = len(trajectory), (video.height, video.width)
     gflops = measured_gflops(crafter.device, crafter.dtype)
-    steps = estimate(
-        source_frames=len(video),
-        frames=frames,
-        height=video.height,
-        width=video.width,
-        depth=settings.depth.depth,
-        generator=None if render_only else settings.generator.family,
-        steps=settings.generator.denoising_steps,
-        guided=settings.generator.guidance > 1,
-        reference=settings.generator.reference,
-        windows=len(windows(frames)),
-        gflops=gflops,
-        bytes_per_number=crafter.dtype.itemsize,
+    steps = planned(
+        crafter.settings, len(video), frames, size, render_only=render_only, gflops=gflops
     )
     lines = [
         f"plan: {frames} frames of {video.width}x{video.height} at {video.fps:g} per second, "
-        f"from {len(video)} source frames; {settings.generator.model} on {crafter.device} "
+        f"from {len(video)} source frames; {crafter.settings.generator.model} on {crafter.device} "
         f"({str(crafter.dtype).removeprefix('torch.')}, {gflops:.0f} GFLOP/s)"
     ]
     lines += [f"  {s.stage}: about {duration(s.seconds)}, {s.gigabytes:.1f} GB" for s in steps]
