@@ -149,11 +149,11 @@ def redirect_jobs(
     progress = Progress(len(open_tasks), say)
     try:
         results = run_all(
-            _redirect,
+            redirect_task,
             board.started(open_tasks),
             engine=engine,
             workers=workers,
-            setup=_Parts,
+            setup=Parts,
             describe=lambda task: task.name,
         )
         for task, result in results:
@@ -256,14 +256,22 @@ def _same(run: dict[str, Any], task: Task) -> bool:
 
 
 @dataclass
-class _Parts:
+class Parts:
     """What a worker keeps from clip to clip: the loaded models."""
 
     crafter: TrajectoryCrafter | None = None
 
 
-def _redirect(task: Task, parts: _Parts) -> None:
-    """One clip, in whichever process."""
+def redirect_task(task: Task, parts: Parts, say: Say = lambda line: None) -> None:
+    """One clip, in whichever process; goes on with what an earlier attempt left in its folder.
+
+    Args:
+        parts: taken over from the clip before, and left for the next one.
+        say: told the stages, a line each.
+
+    Raises:
+        FileNotFoundError, ValueError, OSError: as `redirect`.
+    """
     going_on, overwrite = _how(task)
     kept = parts.crafter or TrajectoryCrafter(settings=task.settings)
     parts.crafter = kept.with_settings(task.settings)
@@ -274,7 +282,7 @@ def _redirect(task: Task, parts: _Parts) -> None:
         overwrite=overwrite,
         resume=going_on,
         render_only=task.render_only,
-        say=lambda line: None,
+        say=say,
     )
 
 

@@ -87,13 +87,8 @@ def redirect(
     settings = crafter.settings if crafter is not None else settings or RedirectSettings()
     source = demo_clip() if str(clip) == "demo" and not Path(clip).exists() else Path(clip)
     out = Path(out)
-    info = probe(source)
-    choice = frame_choice(info, settings)
-    # A wrong path is told before long work.
-    make_trajectory(settings.camera, _expected_frames(info, choice), settings.parity)
+    choice = check_run(source, settings, render_only=render_only)
     crafter = crafter or TrajectoryCrafter(settings=settings)
-    if not render_only:
-        check_model(settings)
     record = _new_record(source, settings, render_only)
     _claim(out, record, overwrite=overwrite, resume=resume)
     stages = Stages(out / ".stages", lambda name: say(f"  {name}"))
@@ -136,6 +131,22 @@ def _run(
     return out / ("render.mp4" if render_only else "video.mp4")
 
 
+def check_run(clip: Path, settings: RedirectSettings, *, render_only: bool = False) -> FrameChoice:
+    """Say before long work what is wrong with a run; the frames that it will read.
+
+    Raises:
+        FileNotFoundError: no such clip, trajectory or weights.
+        ValueError: input that cannot be used.
+    """
+    info = probe(clip)
+    choice = frame_choice(info, settings)
+    make_trajectory(settings.camera, expected_frames(info, choice), settings.parity)
+    pick_dtype(settings.machine.dtype, pick_device(settings.machine.device))
+    if not render_only:
+        check_model(settings)
+    return choice
+
+
 def frame_choice(info: VideoInfo, settings: RedirectSettings) -> FrameChoice:
     """Which frames to decode, and at which size.
 
@@ -164,7 +175,7 @@ def frame_choice(info: VideoInfo, settings: RedirectSettings) -> FrameChoice:
     )
 
 
-def _expected_frames(info: VideoInfo, choice: FrameChoice) -> int:
+def expected_frames(info: VideoInfo, choice: FrameChoice) -> int:
     """How many frames the choice will give, as far as the file's own count can be trusted."""
     there = max(1, len(range(choice.start, info.frames, choice.stride)))
     return there if choice.count is None else min(there, choice.count)

@@ -1,73 +1,32 @@
-"""The queue of full runs: one folder a job, one job at a time, in a process of its own.
-
-    ROOT/users/<user>/jobs/<job>/job.json           what it is and how it stands
-                                 trajectory.json    the camera path, our JSON
-                                 out/               what `redirect` writes, and the comparison
+"""The queue of full runs: one job at a time, in a process of its own.
 
 The one thing a reader would get wrong: the folders are the queue. A server that was killed finds
 there what was waiting, and goes on with the stages that the running job had finished.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+import logging
+import os
+import shutil
+import threading
+import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from ..config import RedirectSettings
-from .library import Library
+import psutil
 
-State = Literal["queued", "running", "done", "failed", "cancelled"]
+from ..files import write_json
+from .job_records import RECORD, Job, JobSpec, State, make_job, read_job, write_job
+from .library import Library, folder_size
+from .progress import Progress, Track
+from .worker import Worker
 
+__all__ = ["Job", "JobSpec", "Progress", "Queue", "State"]
 
-@dataclass(frozen=True)
-class JobSpec:
-    """What is to be made."""
-
-    clip: Path
-    trajectory: Path | Mapping[str, Any]
-    """A file of any format of the hub, or our JSON as a document."""
-    settings: RedirectSettings
-    """Everything else; the path named in it is not read."""
-    user: str
-    """Id of the visitor whose job it is."""
-    name: str
-    """Shown to him."""
-    render_only: bool = False
-    """Stop before the generator."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a running job is."""
-
-    stage: str
-    """As `redirect` names it."""
-    fraction: float
-    """Of the expected time, 0 to 1."""
-    seconds_left: float | None
-    """None while nothing is known."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """A job as it stood when it was asked for."""
-
-    id: str
-    spec: JobSpec
-    """Its trajectory is the file in the job's folder."""
-    folder: Path
-    state: State
-    created: float
-    """Seconds since 1970."""
-    message: str = ""
-    """Why it failed, in words for the visitor; else empty."""
-    progress: Progress | None = None
-    """Of a running job."""
-
-    def files(self) -> dict[str, Path]:
-        """What can be downloaded, by name: video.mp4, render.mp4, mask.mp4, depth.npz, ..., also
-        source.mp4 and compare.html. Empty until the job is done."""
-        ...
+_IDLE_S = 120.0
+"""After this time without a job the worker is ended, and its memory is free."""
+_log = logging.getLogger(__name__)
 
 
 class Queue:
@@ -77,35 +36,232 @@ class Queue:
         """Reads the folders; `start` begins to work.
 
         Args:
-            library: where they are, and how much room there is.
+            library: where they are, and how much room there is. It makes room from now on by
+                removing the oldest jobs that have ended.
         """
+        self.library = library
+        library.make_room = self.make_room
+        self._changed = threading.Condition(threading.RLock())
+        self._jobs: dict[str, Job] = _read_all(library.users)
+        self._track = Track()
+        self._worker: Worker | None = None
+        self._thread: threading.Thread | None = None
+        self._stopping = False
 
     def submit(self, spec: JobSpec) -> Job:
         """Put a job at the end of the queue.
 
         Raises:
-            FileNotFoundError: no such clip or trajectory file.
+            FileNotFoundError: no such clip, trajectory file or weights.
             ValueError: a trajectory or settings that cannot be used, an unknown visitor, too many
                 jobs waiting, or no room; said before any work.
         """
-        ...
+        library, limits = self.library, self.library.limits
+        if not library.knows(spec.user):
+            raise ValueError("There is no such visitor; load the page anew.")
+        waiting = [job for job in self.jobs(spec.user) if job.state == "queued"]
+        if len(waiting) >= limits.queued:
+            raise ValueError(
+                f"{len(waiting)} jobs are waiting already, the most that one visitor can have; "
+                "cancel one or wait."
+            )
+        if not self.make_room():
+            raise ValueError(
+                f"The studio's {limits.quota_gb:g} GB are full; remove clips or jobs first."
+            )
+        job = make_job(spec, library.users / spec.user / "jobs", time.time())
+        with self._changed:
+            self._jobs[job.id] = job
+            self._changed.notify_all()
+        return job
 
     def jobs(self, user: str) -> list[Job]:
         """A visitor's jobs, the newest first."""
-        ...
+        with self._changed:
+            mine = [self._now(job) for job in self._jobs.values() if job.spec.user == user]
+        return sorted(mine, key=lambda job: job.created, reverse=True)
 
     def job(self, id: str, user: str) -> Job | None:
         """One job, if it is this visitor's."""
-        ...
+        with self._changed:
+            job = self._jobs.get(id)
+            return self._now(job) if job is not None and job.spec.user == user else None
+
+    def ahead(self, job: Job) -> int:
+        """How many jobs of all visitors come before a waiting one."""
+        with self._changed:
+            others = [
+                other
+                for other in self._jobs.values()
+                if other.state == "running"
+                or (other.state == "queued" and other.created < job.created)
+            ]
+        return len(others)
 
     def cancel(self, id: str) -> None:
         """Stop a job, running or waiting; one that has ended stays as it is."""
+        with self._changed:
+            job = self._jobs.get(id)
+            if job is None or job.ended:
+                return
+            running = job.state == "running"
+            self._set(job, "cancelled")
+            if running and self._worker is not None:
+                self._worker.kill()
 
     def remove(self, id: str) -> None:
         """Stop a job and delete its folder."""
+        with self._changed:
+            self.cancel(id)
+            job = self._jobs.pop(id, None)
+            if job is not None:
+                shutil.rmtree(job.folder, ignore_errors=True)
+
+    def make_room(self, size: int = 0, keep: str | None = None) -> bool:
+        """Remove the oldest jobs that have ended until the quota is kept.
+
+        Args:
+            size: bytes that are to come.
+            keep: id of a job that stays whatever happens.
+
+        Returns:
+            Whether there is room now.
+        """
+        quota = self.library.limits.quota_bytes
+        with self._changed:
+            used = self.library.size() + size
+            ended = [job for job in self._jobs.values() if job.ended and job.id != keep]
+            for job in sorted(ended, key=lambda job: job.created):
+                if used <= quota:
+                    break
+                used -= folder_size(job.folder)
+                self.remove(job.id)
+        return used <= quota
 
     def start(self) -> None:
-        """Work on what is waiting, in the background, until `stop`."""
+        """Work on what is waiting, in the background, until `stop`.
+
+        Raises:
+            ValueError: another studio works in the same folder.
+        """
+        if self._thread is not None:
+            return
+        _claim(self.library.root / "studio.json")
+        self._stopping = False
+        self._thread = threading.Thread(target=self._work, daemon=True, name="studio queue")
+        self._thread.start()
 
     def stop(self) -> None:
         """End the worker; a running job goes on at the next start."""
+        thread = self._thread
+        if thread is None:
+            return
+        with self._changed:
+            self._stopping = True
+            if self._worker is not None:
+                self._worker.kill()
+            self._changed.notify_all()
+        thread.join()
+        self._thread = None
+        (self.library.root / "studio.json").unlink(missing_ok=True)
+
+    # --------------------------------------------------------------------------- in the background
+
+    def _work(self) -> None:
+        while True:
+            job = self._next()
+            if job is None:
+                return
+            self._run(job)
+            self.make_room(keep=job.id)
+
+    def _next(self) -> Job | None:
+        """The oldest waiting job, now running; None when the queue stops."""
+        with self._changed:
+            while not self._stopping:
+                waiting = [job for job in self._jobs.values() if job.state == "queued"]
+                if waiting:
+                    job = min(waiting, key=lambda job: job.created)
+                    self._track = Track(began=time.monotonic())
+                    self._set(job, "running")
+                    if self._worker is None or not self._worker.alive:
+                        self._worker = Worker(self.library.root / "worker.log")
+                    return job
+                if not self._changed.wait(_IDLE_S) and self._worker is not None:
+                    self._worker.kill()
+                    self._worker = None
+            return None
+
+    def _run(self, job: Job) -> None:
+        """Follow the worker through a job, up to its end or the worker's."""
+        worker = self._worker
+        assert worker is not None
+        outcome: dict[str, Any] | None = None
+        for event in worker.run(job.folder):
+            with self._changed:
+                if event["event"] == "plan":
+                    self._track.expected = event["expected"]
+                elif event["event"] == "stage":
+                    self._track.enter(event["name"], time.monotonic())
+                else:
+                    outcome = event
+        with self._changed:
+            now = self._jobs.get(job.id)
+            if now is None or now.state != "running":
+                return  # cancelled or removed meanwhile
+            if outcome is not None and outcome["event"] == "done":
+                self._set(now, "done")
+            elif outcome is not None:
+                self._set(now, "failed", _for_visitor(outcome["message"], job))
+            elif self._stopping:
+                self._set(now, "queued")
+            else:
+                self._set(now, "failed", worker.death())
+
+    def _set(self, job: Job, state: State, message: str = "") -> None:
+        job = replace(job, state=state, message=message)
+        self._jobs[job.id] = job
+        write_job(job)
+        self._changed.notify_all()
+
+    def _now(self, job: Job) -> Job:
+        if job.state != "running":
+            return job
+        return replace(job, progress=self._track.progress(time.monotonic()))
+
+
+def _read_all(users: Path) -> dict[str, Job]:
+    """The jobs on disk; one that was running waits again."""
+    jobs: dict[str, Job] = {}
+    for record in users.glob(f"*/jobs/*/{RECORD}"):
+        try:
+            job = read_job(record.parent)
+        except ValueError as error:
+            _log.warning("left alone: %s", error)
+            continue
+        jobs[job.id] = replace(job, state="queued") if job.state == "running" else job
+    return jobs
+
+
+def _for_visitor(message: str, job: Job) -> str:
+    """A failure's words without the places of this machine."""
+    return message.replace(str(job.spec.clip), "the clip").replace(str(job.folder), "the job")
+
+
+def _claim(path: Path) -> None:
+    """Write down which process works here.
+
+    Raises:
+        ValueError: another one does.
+    """
+    try:
+        other = json.loads(path.read_text(encoding="utf-8"))
+        same = psutil.Process(other["pid"]).create_time() == other["began"]
+    except (FileNotFoundError, psutil.NoSuchProcess, ValueError, KeyError):
+        same = False
+    if same and other["pid"] != os.getpid():
+        raise ValueError(
+            f"Another studio (process {other['pid']}) works in {path.parent}; stop it or choose "
+            "another folder."
+        )
+    write_json({"pid": os.getpid(), "began": psutil.Process().create_time()}, path)

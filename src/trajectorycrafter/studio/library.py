@@ -13,6 +13,7 @@ import re
 import secrets
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -59,6 +60,8 @@ class Library:
         """
         self.root, self.limits = Path(root).absolute(), limits or Limits()
         self.users = self.root / "users"
+        self.make_room: Callable[[int], bool] = self._has_room
+        """Whether there is room for so many bytes; the queue's own removes old jobs for them."""
         # Others on this machine have no business in here.
         self.users.mkdir(parents=True, exist_ok=True, mode=0o700)
         _forget_stale(self.users)
@@ -83,6 +86,9 @@ class Library:
     def size(self) -> int:
         """Bytes of all files."""
         return folder_size(self.root)
+
+    def _has_room(self, size: int) -> bool:
+        return self.size() + size <= self.limits.quota_bytes
 
 
 @dataclass(frozen=True)
@@ -164,7 +170,7 @@ class User:
                 f"The file has {size / 1e6:.0f} MB; at most {limits.upload_mb:.0f} MB can be "
                 "uploaded. Cut the clip or make it smaller."
             )
-        if self.library.size() + size > limits.quota_bytes:
+        if not self.library.make_room(size):
             raise ValueError(
                 f"The studio's {limits.quota_gb:g} GB are full; remove clips or finished jobs."
             )
@@ -215,8 +221,8 @@ def _suffix(data: bytes, name: str) -> str:
         if re.match(beginning, data[:16], re.DOTALL):
             return suffix
     raise ValueError(
-        f"{name} is not a clip that can be read: expected a video (MP4, MOV, MKV, WebM, AVI), a GIF "
-        "or an image (PNG, JPEG, WebP)."
+        f"{name} is not a clip that can be read: expected a video (MP4, MOV, MKV, WebM, AVI), a "
+        "GIF or an image (PNG, JPEG, WebP)."
     )
 
 

@@ -1,0 +1,218 @@
+"""Jobs on disk: one folder each, which says what it is and how it stands.
+
+    ROOT/users/<user>/jobs/<job>/job.json           the job and its state
+                                 trajectory.json    the camera path, our JSON
+                                 out/               what `redirect` writes, and the comparison
+
+The one thing a reader would get wrong: the path of a job is a file of its own. The settings name
+it, so `redirect --trajectory` with that file makes the very same video.
+"""
+
+import json
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from ..config import (
+    CameraSettings,
+    ClipSettings,
+    DepthSettings,
+    GeneratorSettings,
+    MachineSettings,
+    RedirectSettings,
+)
+from ..files import write_json
+from ..geometry.trajectory_files import detect_format, read_trajectory, write_trajectory
+from ..manifest import check_depth_name
+from ..reshoot import OUTPUTS, check_run, expected_frames, make_trajectory
+from ..video_files import probe
+from .compare import PAGE, SOURCE
+from .progress import Progress
+
+State = Literal["queued", "running", "done", "failed", "cancelled"]
+ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
+RECORD, TRAJECTORY, OUT = "job.json", "trajectory.json", "out"
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """What is to be made."""
+
+    clip: Path
+    trajectory: Path | Mapping[str, Any]
+    """A file of any format of the hub, or our JSON as a document."""
+    settings: RedirectSettings
+    """Everything else; the path named in it is not read."""
+    user: str
+    """Id of the visitor whose job it is."""
+    name: str
+    """Shown to him."""
+    render_only: bool = False
+    """Stop before the generator."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as it stood when it was asked for."""
+
+    id: str
+    spec: JobSpec
+    """Its trajectory is the file in the job's folder."""
+    folder: Path
+    state: State
+    created: float
+    """Seconds since 1970."""
+    message: str = ""
+    """Why it failed, in words for the visitor; else empty."""
+    progress: Progress | None = None
+    """Of a running job."""
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+    def files(self) -> dict[str, Path]:
+        """What can be downloaded, by name: video.mp4, render.mp4, mask.mp4, depth.npz, ..., also
+        source.mp4 and compare.html. Empty until the job is done."""
+        if self.state != "done":
+            return {}
+        out = self.folder / OUT
+        return {name: out / name for name in (*OUTPUTS, SOURCE, PAGE) if (out / name).is_file()}
+
+
+def make_job(spec: JobSpec, jobs: Path, created: float) -> Job:
+    """A new job's folder in `jobs`, waiting; nothing is left behind if it cannot be made.
+
+    Raises:
+        FileNotFoundError: no such clip, trajectory file or weights.
+        ValueError: a trajectory or settings that cannot be used.
+    """
+    id = secrets.token_hex(16)
+    folder = jobs / id
+    folder.mkdir(parents=True, mode=0o700)
+    try:
+        path = _keep_trajectory(spec, folder)
+        camera = CameraSettings(
+            trajectory=path, radius=spec.settings.camera.radius, source=spec.settings.camera.source
+        )
+        settings = replace(spec.settings, camera=camera)
+        spec = replace(spec, trajectory=path, settings=settings, name=_plain(spec.name))
+        _check(spec)
+        job = Job(id, spec, folder, "queued", created)
+        write_job(job)
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    return job
+
+
+def _keep_trajectory(spec: JobSpec, folder: Path) -> Path:
+    """The path as the job's own file."""
+    path = folder / TRAJECTORY
+    if isinstance(spec.trajectory, Mapping):
+        write_json(spec.trajectory, path)
+    elif detect_format(spec.trajectory) == "json":
+        shutil.copyfile(spec.trajectory, path)
+    else:
+        # The camera formats may hold any number of frames; our JSON is resampled as they are.
+        write_trajectory(read_trajectory(spec.trajectory), path)
+    return path
+
+
+def _check(spec: JobSpec) -> None:
+    """Say before any work what would stop the job.
+
+    Raises:
+        FileNotFoundError, ValueError: as `make_job`.
+    """
+    check_depth_name(spec.settings.depth.depth)
+    try:
+        choice = check_run(spec.clip, spec.settings, render_only=spec.render_only)
+        frames = expected_frames(probe(spec.clip), choice)
+        path = make_trajectory(spec.settings.camera, frames, spec.settings.parity)
+    except ValueError as error:
+        # Where the studio keeps its files is nothing to a visitor.
+        kept = str(spec.trajectory)
+        raise ValueError(str(error).replace(kept, "the trajectory")) from error
+    last = int(path.source_frame.max())
+    if last >= frames:
+        raise ValueError(
+            f"The trajectory shows source frames up to {last}, but {frames} are read "
+            f"(0 to {frames - 1}); read more frames or make the trajectory for {frames}."
+        )
+
+
+def _plain(name: str) -> str:
+    return "".join(c for c in name if c.isprintable()).strip()[:80] or "job"
+
+
+# ----------------------------------------------------------------------------------------- on disk
+
+
+def write_job(job: Job) -> None:
+    """Write the job's record, whole."""
+    spec = job.spec
+    record = {
+        "id": job.id,
+        "state": job.state,
+        "created": job.created,
+        "message": job.message,
+        "user": spec.user,
+        "name": spec.name,
+        "clip": spec.clip,
+        "render_only": spec.render_only,
+        "settings": asdict(spec.settings),
+    }
+    write_json(record, job.folder / RECORD)
+
+
+def read_job(folder: Path) -> Job:
+    """The job of a folder.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: its record cannot be read, for instance another version's.
+    """
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        spec = JobSpec(
+            clip=Path(record["clip"]),
+            trajectory=folder / TRAJECTORY,
+            settings=_settings(record["settings"]),
+            user=record["user"],
+            name=record["name"],
+            render_only=record["render_only"],
+        )
+        return Job(
+            record["id"], spec, folder, record["state"], record["created"], record["message"]
+        )
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{folder / RECORD} is not a job of this version: {error!r}.") from error
+
+
+def _settings(document: Mapping[str, Any]) -> RedirectSettings:
+    """Settings from the JSON that they were written as."""
+    kinds = {
+        "clip": ClipSettings,
+        "camera": CameraSettings,
+        "depth": DepthSettings,
+        "generator": GeneratorSettings,
+        "machine": MachineSettings,
+    }
+    parts = {name: kind(**_typed(document[name])) for name, kind in kinds.items()}
+    return RedirectSettings(**parts, parity=document["parity"])
+
+
+def _typed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON knows neither tuples nor paths."""
+    typed: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, list):
+            value = tuple(value)
+        elif value is not None and name in ("trajectory", "weights"):
+            value = Path(value)
+        typed[name] = value
+    return typed

@@ -1,0 +1,106 @@
+"""How far a job is, from the stages that it names and the seconds they were expected to take.
+
+The one thing a reader would get wrong: the expectation is rough; what counts is that the share of
+the whole only grows, and that the seconds left follow the speed that was seen so far.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..config import RedirectSettings
+from ..generation import windows
+from ..reshoot import check_run, expected_frames, planned
+from ..video_files import probe
+
+# Seconds a pixel and frame of the stages that `plan` leaves out, measured on two cores.
+_READ, _CLOUD, _WRITE_RENDER, _WRITE, _COMPARE = 0.06e-6, 0.23e-6, 0.35e-6, 0.27e-6, 0.2e-6
+_UNKNOWN_S = 10.0
+"""Expected of a stage whose cost is not known, such as another's depth estimator."""
+_NEARLY = 0.95
+"""A stage that takes longer than expected stays at this share of it."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a running job is."""
+
+    stage: str
+    """As `redirect` names it."""
+    fraction: float
+    """Of the expected time, 0 to 1."""
+    seconds_left: float | None
+    """None while nothing is known."""
+
+
+def expected_seconds(
+    clip: Path, settings: RedirectSettings, render_only: bool = False
+) -> dict[str, float]:
+    """The stages of a run in their order, and about how many seconds each will take.
+
+    Raises:
+        FileNotFoundError, ValueError: a run that cannot be begun.
+    """
+    choice = check_run(clip, settings, render_only=render_only)
+    info = probe(clip)
+    size = choice.output_size(info.height, info.width)
+    frames = expected_frames(info, choice)
+    pixels = frames * size[0] * size[1]
+    plan = planned(settings, frames, frames, size, render_only=render_only)
+    long = {step.stage: step.seconds for step in plan}
+    stages = {
+        "read": pixels * _READ,
+        "depth": long.get("depth", _UNKNOWN_S),
+        "source cameras": _UNKNOWN_S if settings.camera.source == "colmap" else 0.1,
+        "point cloud": pixels * _CLOUD,
+        "render": long["render"],
+        "write the render": pixels * _WRITE_RENDER,
+    }
+    if not render_only:
+        if "fill" in long:
+            stages["fill"] = long["fill"]
+        if settings.generator.family == "released" and settings.generator.prompt is None:
+            stages["caption"] = _UNKNOWN_S
+        pieces = len(windows(frames)) if settings.generator.family == "released" else 1
+        for piece in range(pieces):
+            name = "generate" if piece == 0 else f"generate, window {piece + 1}"
+            stages[name] = long["generate"] / pieces
+        stages["write"] = pixels * _WRITE
+    stages["compare"] = pixels * _COMPARE
+    return {name: max(seconds, 0.05) for name, seconds in stages.items()}
+
+
+@dataclass
+class Track:
+    """The stages of one run as they pass by."""
+
+    expected: dict[str, float] = field(default_factory=dict)
+    """Seconds of each stage, in their order."""
+    stage: str = "start"
+    began: float = 0.0
+    """When the present stage began, seconds of any clock."""
+    ended: dict[str, float] = field(default_factory=dict)
+    """Seconds that the stages before it took."""
+    _furthest: float = 0.0
+
+    def enter(self, stage: str, now: float) -> None:
+        """The stage before has ended and this one begins."""
+        self.ended[self.stage] = now - self.began
+        self.stage, self.began = stage, now
+
+    def progress(self, now: float) -> Progress:
+        """How far it is at this moment."""
+        if not self.expected:
+            return Progress(self.stage, 0.0, None)
+        total = sum(self.expected.values())
+        passed = [name for name in self.expected if name in self.ended]
+        done = sum(self.expected[name] for name in passed)
+        present = self.expected.get(self.stage, 0.0)
+        done += min(now - self.began, _NEARLY * present)
+        self._furthest = max(self._furthest, min(done / total, 1.0))
+        return Progress(self.stage, self._furthest, self._slowness(passed) * (total - done))
+
+    def _slowness(self, passed: list[str]) -> float:
+        """Seconds that an expected second took so far; stages of moments tell nothing."""
+        expected = sum(self.expected[name] for name in passed)
+        took = sum(self.ended[name] for name in passed)
+        return took / expected if expected > 1 and took > 0 else 1.0

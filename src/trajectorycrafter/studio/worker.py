@@ -1,0 +1,160 @@
+"""The process that makes the videos, and the server's end of it.
+
+The one thing a reader would get wrong: the worker ends when its standard input is closed, so it
+never outlives the server, not even one that was killed. Jobs go in, a folder a line; events come
+out, a JSON object a line.
+"""
+
+import json
+import logging
+import os
+import queue
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+Event = dict[str, Any]
+Send = Callable[[Event], None]
+
+
+class Worker:
+    """A worker process as the server sees it; it keeps loaded models from job to job."""
+
+    def __init__(self, log: Path):
+        """Start the process.
+
+        Args:
+            log: file for what it prints, replaced.
+        """
+        with log.open("wb") as sink:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "trajectorycrafter.studio.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=sink,
+                text=True,
+                encoding="utf-8",
+                start_new_session=True,  # Ctrl-C is for the server, which then ends the worker.
+            )
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def run(self, folder: Path) -> Iterator[Event]:
+        """Give it a job; its events up to "done" or "failed", or fewer if it dies.
+
+        Yields:
+            {"event": "plan", "expected": seconds by stage}, {"event": "stage", "name": ...},
+            {"event": "done"} or {"event": "failed", "message": ...}.
+        """
+        assert self._process.stdin is not None and self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps(str(folder)) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            return
+        for line in self._process.stdout:
+            if not line.endswith("\n"):
+                return  # It died in the middle of a word.
+            event = json.loads(line)
+            yield event
+            if event["event"] in ("done", "failed"):
+                return
+
+    def kill(self) -> None:
+        """End it at once, whatever it does."""
+        self._process.kill()
+        self._process.wait()
+
+    def death(self) -> str:
+        """Why it is no longer there, in words."""
+        code = self._process.wait()
+        if code == -9:
+            return (
+                "The worker was killed; mostly memory had run out: use fewer frames or a smaller "
+                "size."
+            )
+        return f"The worker died (exit code {code}); its log has more."
+
+
+# -------------------------------------------------------------------------------- in the process
+
+
+def main() -> None:
+    """Work on the jobs that standard input names, until it is closed."""
+    # What libraries print must not come between the events.
+    events = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    if os.name == "posix":
+        os.nice(5)  # The page's preview comes first.
+    logging.basicConfig(level=logging.WARNING)
+    folders: queue.Queue[Path] = queue.Queue()
+    threading.Thread(target=_listen, args=(sys.stdin, folders), daemon=True).start()
+
+    def send(event: Event) -> None:
+        events.write(json.dumps(event) + "\n")
+        events.flush()
+
+    from ..batch import Parts
+
+    parts = Parts()
+    while True:
+        run_job(folders.get(), parts, send)
+
+
+def _listen(lines: IO[str], folders: "queue.Queue[Path]") -> None:
+    for line in lines:
+        folders.put(Path(json.loads(line)))
+    os._exit(0)  # The server is gone; a half-made job goes on with the next one.
+
+
+def run_job(folder: Path, parts: Any, send: Send) -> None:
+    """Make one job; whatever goes wrong is told, not raised.
+
+    Args:
+        folder: the job's, with job.json in it.
+        parts: `batch.Parts`, kept from job to job.
+        send: is given the events.
+    """
+    from ..batch import describe
+
+    try:
+        _make(folder, parts, send)
+    except Exception as error:
+        traceback.print_exc()
+        send({"event": "failed", "message": describe(error)})
+    else:
+        send({"event": "done"})
+
+
+def _make(folder: Path, parts: Any, send: Send) -> None:
+    from ..batch import Task, is_done, redirect_task
+    from .compare import add_comparison
+    from .job_records import read_job
+    from .progress import expected_seconds
+
+    job = read_job(folder)
+    settings, render_only = job.spec.settings, job.spec.render_only
+    expected = expected_seconds(job.spec.clip, settings, render_only)
+    send({"event": "plan", "expected": expected})
+
+    def say(line: str) -> None:
+        name = line.strip().split(":")[0]
+        if name in expected:
+            send({"event": "stage", "name": name})
+
+    out = folder / "out"
+    task = Task(job.id, job.spec.clip, out, settings, False, True, render_only)
+    if not is_done(task):
+        redirect_task(task, parts, say)
+    send({"event": "stage", "name": "compare"})
+    add_comparison(out, job.spec.clip, settings, job.spec.name)
+
+
+if __name__ == "__main__":
+    main()
