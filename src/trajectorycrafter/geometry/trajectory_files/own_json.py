@@ -14,7 +14,7 @@ import torch
 
 from ..cameras import Cameras
 from ..interpolation import Interpolation, resample_cameras
-from ..keyframes import Keyframe
+from ..keyframes import Keyframe, key_times
 from ..trajectories import Lens, PanUnit, RelativeTo, Scale, Trajectory
 from .atomic import write_json
 from .checks import check_keys, finite_numbers, read_json, wrong
@@ -89,6 +89,20 @@ def read(path: Path, frames: int | None) -> Trajectory:
         )
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def read_keyframes(path: Path) -> list[Keyframe]:
+    """The keyframes of our JSON as they stand in it, each with its moment as `time`.
+
+    Raises:
+        ValueError: names the JSON path, what was expected and what came.
+    """
+    document = read_json(path)
+    keyframes = _read_keyframes(document, int(document.get("frames", 1)), path)
+    if not keyframes:
+        return []
+    times = key_times(keyframes, int(document.get("frames", 1)))
+    return [replace(key, time=float(time)) for key, time in zip(keyframes, times, strict=True)]
 
 
 def _read_keyframes(document: dict[str, Any], own: int, path: Path) -> list[Keyframe]:
