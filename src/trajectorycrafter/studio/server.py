@@ -4,31 +4,67 @@ The one thing a reader would get wrong: who a browser belongs to is told by a co
 when it loads the page and comes back with the websocket; `on_visit` hands it to the page's code.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+from weakref import WeakKeyDictionary
 
-import viser
+import websockets.asyncio.server
+from viser import ClientHandle, ViserServer
+from viser import __version__ as viser_version
+from websockets.asyncio.server import ServerConnection
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
 
-from .jobs import Job, Queue
+from .answers import GALLERY, SAFE_HEADERS, Answer, answer, result_url
+from .gate import Gate, Refusal, is_this_machine, new_token
+from .jobs import Queue
 from .library import Library, User
 
-GALLERY = "/gallery"
-"""The visitor's finished jobs as a page."""
+__all__ = ["GALLERY", "Studio", "result_url", "serve"]
+
+_DOWNLOAD_S = 1800.0
+"""Time that a download may take over a slow line."""
+_visitor: ContextVar[User] = ContextVar("visitor")
+"""Whose websocket the running task serves."""
+_starting = threading.Lock()
+
+Handler = Callable[[ServerConnection], Awaitable[None]]
+Answering = Callable[[ServerConnection, Request], Any]
 
 
 @dataclass(frozen=True)
 class Studio:
     """A running server."""
 
-    viser: viser.ViserServer
+    viser: ViserServer
     url: str
     """What to open in a browser, token included."""
+    token: str | None
+    """What visitors must bring; None if it serves this machine alone."""
+    _guard: "_Guard" = field(repr=False)
 
-    def on_visit(self, welcome: Callable[[viser.ClientHandle, User], None]) -> None:
-        """Call `welcome` in a thread for every browser window that connects, with its visitor."""
+    def on_visit(self, welcome: Callable[[ClientHandle, User], None]) -> None:
+        """Call `welcome` in a thread for every browser window that connects, with its visitor.
+
+        No window can connect before.
+        """
+
+        @self.viser.on_client_connect
+        async def _(client: ClientHandle) -> None:
+            # viser's own threads know nothing of the connection; this task does.
+            await asyncio.to_thread(welcome, client, _visitor.get())
+
+        self._guard.open = True
 
     def stop(self) -> None:
         """Stop serving."""
+        self.viser.stop()
 
 
 def serve(
@@ -52,15 +88,104 @@ def serve(
         ValueError: an address that others can reach, without `share`.
         RuntimeError: this version of viser cannot be guarded.
     """
-    ...
+    if not share and not is_this_machine(host):
+        raise ValueError(
+            f"--host {host} can be reached from other machines; add --share, which asks visitors "
+            "for a token, or leave --host at 127.0.0.1."
+        )
+    token = new_token() if share else None
+    guard = _Guard(Gate(library, token), queue)
+    with _starting, _guarded(guard) as taken:
+        server = ViserServer(host=host, port=port, label=label, verbose=False)
+    if not taken:
+        server.stop()
+        raise RuntimeError(
+            f"viser {viser_version} starts its server in another way than the studio knows, so "
+            "nothing would guard it; install viser 1.1."
+        )
+    # viser's page can ask for a public tunnel; who may see the studio is not a visitor's choice.
+    server.request_share_url = lambda verbose=True: None  # pyright: ignore[reportAttributeAccessIssue]
+    query = "" if token is None else f"?token={token}"
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
+    shown = f"[{shown}]" if ":" in shown else shown
+    return Studio(server, f"http://{shown}:{server.get_port()}/{query}", token, guard)
 
 
-def result_url(job: Job, name: str, *, download: bool = False) -> str:
-    """Address of a file of a job, relative to the page: `result_url(job, "video.mp4")`.
+class _Guard:
+    """Stands before viser's server: judges every request, answers ours, passes on the rest."""
 
-    The comparison is `result_url(job, "compare.html")`.
+    def __init__(self, gate: Gate, queue: Queue):
+        self.gate, self.queue = gate, queue
+        self.open = False
+        """Whether windows can connect."""
+        self._visitors: WeakKeyDictionary[ServerConnection, User] = WeakKeyDictionary()
 
-    Args:
-        download: whether the browser saves it instead of showing it.
+    async def request(
+        self, theirs: Answering, connection: ServerConnection, request: Request
+    ) -> Response | None:
+        """The response to a request; None lets a websocket open."""
+        websocket = request.headers.get("Upgrade", "").lower() == "websocket"
+        if not websocket:
+            connection.close_timeout = _DOWNLOAD_S
+        verdict = self.gate.enter(request.path, request.headers, websocket)
+        if isinstance(verdict, Refusal):
+            body = f"{verdict.message}\n".encode()
+            return _response(Answer(verdict.status, body, headers=dict(verdict.headers)))
+        if websocket and not self.open:
+            return _response(Answer(HTTPStatus.SERVICE_UNAVAILABLE, b"The studio is starting.\n"))
+        if websocket:
+            self._visitors[connection] = verdict.user
+        ours = await asyncio.to_thread(answer, verdict, self.queue, request.headers.get("Range"))
+        if ours is not None:
+            response = _response(ours)
+        else:
+            response = theirs(connection, request)
+            assert isinstance(response, Response), response
+            response.headers.update(SAFE_HEADERS | {"X-Frame-Options": "SAMEORIGIN"})
+        for cookie in verdict.cookies:
+            response.headers["Set-Cookie"] = cookie
+        return response
+
+    async def websocket(self, theirs: Handler, connection: ServerConnection) -> None:
+        """A websocket's whole life, in a task that knows its visitor."""
+        _visitor.set(self._visitors[connection])
+        await theirs(connection)
+
+
+@contextmanager
+def _guarded(guard: _Guard) -> Iterator[list[bool]]:
+    """While this is open, a server that viser starts has the guard before it.
+
+    viser answers HTTP itself and has no place to put more in, nor a check before its websocket. But
+    it starts its server by one call, `websockets.asyncio.server.serve`, whose arguments are
+    websockets' public interface; in here that call is ours.
+
+    Yields:
+        A list that has something in it once the call was made.
     """
-    return f"/results/{job.id}/{name}" + ("?download=1" if download else "")
+    module = websockets.asyncio.server
+    original, taken = module.serve, []
+
+    def guarded(handler: Handler, *place: Any, process_request: Answering, **options: Any) -> Any:
+        taken.append(True)
+
+        async def request(connection: ServerConnection, request: Request) -> Response | None:
+            return await guard.request(process_request, connection, request)
+
+        async def websocket(connection: ServerConnection) -> None:
+            await guard.websocket(handler, connection)
+
+        options["open_timeout"] = _DOWNLOAD_S  # for websockets a download is a handshake
+        return original(websocket, *place, process_request=request, **options)
+
+    module.serve = guarded  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        yield taken
+    finally:
+        module.serve = original
+
+
+def _response(answer: Answer) -> Response:
+    headers = Headers(answer.all_headers())
+    headers["Connection"] = "close"
+    return Response(answer.status.value, answer.status.phrase, headers, answer.body)

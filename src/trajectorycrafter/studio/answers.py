@@ -1,0 +1,112 @@
+"""What the server answers besides viser's page: result files, in parts if asked, and the gallery.
+
+The one thing a reader would get wrong: a job's name in an address opens nothing by itself; the file
+is looked up among those of the visitor's own jobs, so no path ever comes from the client.
+"""
+
+import mimetypes
+import re
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from urllib.parse import unquote
+
+from .gallery import gallery_page
+from .gate import Visit
+from .jobs import Job, Queue
+
+GALLERY = "/gallery"
+"""The visitor's jobs as a page."""
+_RESULT = re.compile(r"/results/([0-9a-f]{32})/([a-z_.0-9]+)")
+_PAGE_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+    "frame-ancestors 'self'"
+)
+SAFE_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP response."""
+
+    status: HTTPStatus
+    body: bytes
+    kind: str = "text/plain; charset=utf-8"
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def all_headers(self) -> dict[str, str]:
+        """With those that every answer has."""
+        return {
+            "Content-Type": self.kind,
+            "Content-Length": str(len(self.body)),
+            **SAFE_HEADERS,
+            **self.headers,
+        }
+
+
+def result_url(job: Job, name: str, *, download: bool = False) -> str:
+    """Address of a file of a job, relative to the page: `result_url(job, "video.mp4")`.
+
+    The comparison is `result_url(job, "compare.html")`.
+
+    Args:
+        download: whether the browser saves it instead of showing it.
+    """
+    return f"/results/{job.id}/{name}" + ("?download=1" if download else "")
+
+
+def answer(visit: Visit, queue: Queue, range_header: str | None) -> Answer | None:
+    """The answer to a visitor's request; None if the address is not one of ours.
+
+    Args:
+        range_header: the request's Range.
+    """
+    path = unquote(visit.path)
+    if path == GALLERY:
+        page = gallery_page(queue.jobs(visit.user.id), result_url).encode()
+        fresh = {"Cache-Control": "no-store", "Content-Security-Policy": _PAGE_POLICY}
+        return Answer(HTTPStatus.OK, page, "text/html; charset=utf-8", fresh)
+    if not path.startswith("/results/"):
+        return None
+    match = _RESULT.fullmatch(path)
+    job = queue.job(match[1], visit.user.id) if match else None
+    file = job.files().get(match[2]) if match and job else None
+    if file is None or job is None:
+        # The same for others' jobs as for none.
+        return Answer(HTTPStatus.NOT_FOUND, b"There is no such result.\n")
+    return _file_answer(file, range_header, visit.query.get("download") == "1")
+
+
+def _file_answer(file: Path, range_header: str | None, download: bool) -> Answer:
+    """A file, or the part of it that was asked for (RFC 9110, one range)."""
+    headers = {"Accept-Ranges": "bytes", "Cache-Control": "private, max-age=3600"}
+    kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+    if file.suffix == ".html":
+        kind, headers["Content-Security-Policy"] = f"{kind}; charset=utf-8", _PAGE_POLICY
+    if download:
+        headers["Content-Disposition"] = f'attachment; filename="{file.name}"'
+    size = file.stat().st_size
+    part = _part(range_header, size)
+    if part is None:
+        return Answer(HTTPStatus.OK, file.read_bytes(), kind, headers)
+    if not part:
+        headers["Content-Range"] = f"bytes */{size}"
+        return Answer(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, b"", kind, headers)
+    with file.open("rb") as source:
+        source.seek(part.start)
+        body = source.read(len(part))
+    headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size}"
+    return Answer(HTTPStatus.PARTIAL_CONTENT, body, kind, headers)
+
+
+def _part(header: str | None, size: int) -> range | None:
+    """The bytes asked for; None asks for all, an empty range cannot be had."""
+    match = re.fullmatch(r"bytes=(\d*)-(\d*)", (header or "").strip())
+    if match is None or match[0] == "bytes=-":
+        return None
+    first, last = match[1], match[2]
+    if not first:
+        return range(max(0, size - int(last)), size)
+    if last and int(last) < int(first):
+        return None
+    return range(int(first), min(int(last) + 1, size) if last else size)
