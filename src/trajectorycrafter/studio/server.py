@@ -5,9 +5,10 @@ when it loads the page and comes back with the websocket; `on_visit` hands it to
 """
 
 import asyncio
+import io
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -95,7 +96,8 @@ def serve(
         )
     token = new_token() if share else None
     guard = _Guard(Gate(library, token), queue)
-    with _starting, _guarded(guard) as taken:
+    # viser prints an address of its own, which lacks the token.
+    with _starting, _guarded(guard) as taken, redirect_stdout(io.StringIO()):
         server = ViserServer(host=host, port=port, label=label, verbose=False)
     if not taken:
         server.stop()
@@ -135,6 +137,7 @@ class _Guard:
             return _response(Answer(HTTPStatus.SERVICE_UNAVAILABLE, b"The studio is starting.\n"))
         if websocket:
             self._visitors[connection] = verdict.user
+            return theirs(connection, request)
         ours = await asyncio.to_thread(answer, verdict, self.queue, request.headers.get("Range"))
         if ours is not None:
             response = _response(ours)
