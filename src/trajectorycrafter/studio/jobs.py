@@ -185,12 +185,19 @@ class Queue:
                     self._track = Track(began=time.monotonic())
                     self._set(job, "running")
                     if self._worker is None or not self._worker.alive:
+                        self._dismiss()
                         self._worker = Worker(self.library.root / "worker.log")
                     return job
-                if not self._changed.wait(_IDLE_S) and self._worker is not None:
-                    self._worker.kill()
-                    self._worker = None
+                if not self._changed.wait(_IDLE_S):
+                    self._dismiss()
+            self._dismiss()
             return None
+
+    def _dismiss(self) -> None:
+        """Have no worker; this thread alone does it, as it alone follows a job."""
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
 
     def _run(self, job: Job) -> None:
         """Follow the worker through a job, up to its end or the worker's."""

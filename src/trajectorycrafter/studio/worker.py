@@ -5,6 +5,7 @@ never outlives the server, not even one that was killed. Jobs go in, a folder a 
 out, a JSON object a line.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -70,6 +71,14 @@ class Worker:
         """End it at once, whatever it does."""
         self._process.kill()
         self._process.wait()
+
+    def close(self) -> None:
+        """End it, and let go of it; not while another thread follows a job."""
+        self.kill()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with contextlib.suppress(BrokenPipeError):  # a job that it did not live to read
+                pipe.close()
 
     def death(self) -> str:
         """Why it is no longer there, in words."""
