@@ -1,0 +1,190 @@
+"""The nodes, called as ComfyUI calls them: described, checked, linked, run under inference mode."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import Clip
+
+from trajectorycrafter import TrajectoryCrafter, preset
+from trajectorycrafter.comfyui import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
+from trajectorycrafter.comfyui.calls import depth as depth_call
+from trajectorycrafter.comfyui.nodes import node
+from trajectorycrafter.comfyui.sockets import field_words, image_of, socket, video_of
+from trajectorycrafter.config import CameraSettings, ClipSettings
+from trajectorycrafter.geometry.presets import PRESETS
+from trajectorycrafter.video import Video
+
+Workflow = dict[str, tuple[str, dict[str, Any]]]
+
+
+def validate(class_type: str, inputs: dict[str, Any], workflow: Workflow) -> dict[str, Any]:
+    """What ComfyUI checks of a node in a workflow before it runs; the values, converted."""
+    described = NODE_CLASS_MAPPINGS[class_type].INPUT_TYPES()  # type: ignore[attr-defined]
+    known = described["required"] | described.get("optional", {})
+    assert set(described["required"]) <= set(inputs), "required inputs are missing"
+    converted = {}
+    for name, value in inputs.items():
+        kind, options = known[name]
+        if isinstance(value, list):
+            source, index = value
+            given = NODE_CLASS_MAPPINGS[workflow[source][0]].RETURN_TYPES[index]  # type: ignore[attr-defined]
+            assert given == kind, f"{name}: {given} is linked to {kind}"
+        elif isinstance(kind, list):
+            assert value in kind, f"{name}: {value} is none of {kind}"
+        else:
+            value = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}[kind](value)
+            if kind in ("INT", "FLOAT") and "min" in options:
+                assert options["min"] <= value <= options["max"]
+        converted[name] = value
+    return converted
+
+
+def execute(workflow: Workflow) -> dict[str, tuple[Any, ...]]:
+    """All nodes in their order, as ComfyUI's executor does."""
+    outputs: dict[str, tuple[Any, ...]] = {}
+    for id, (class_type, inputs) in workflow.items():
+        values = validate(class_type, inputs, workflow)
+        linked = {
+            name: outputs[value[0]][value[1]] if isinstance(value, list) else value
+            for name, value in values.items()
+        }
+        made = NODE_CLASS_MAPPINGS[class_type]()
+        with torch.inference_mode():
+            outputs[id] = getattr(made, made.FUNCTION)(**linked)  # type: ignore[attr-defined]
+        assert isinstance(outputs[id], tuple)
+        assert len(outputs[id]) == len(made.RETURN_TYPES)  # type: ignore[attr-defined]
+    return outputs
+
+
+def widgets(class_type: str) -> dict[str, Any]:
+    """A fresh node's values: ComfyUI fills in what has a default."""
+    required = NODE_CLASS_MAPPINGS[class_type].INPUT_TYPES()["required"]  # type: ignore[attr-defined]
+    return {
+        name: options["default"] for name, (_, options) in required.items() if "default" in options
+    }
+
+
+def workflow(clip: Clip, **path: Any) -> Workflow:
+    name = "TrajectoryCrafter"
+    return {
+        "1": (f"{name}Load", widgets(f"{name}Load") | {"clip": str(clip.path), "size": "64 96"}),
+        "2": (
+            f"{name}Depth",
+            widgets(f"{name}Depth") | {"frames": ["1", 0], "depth": f"file:{clip.depth_path}"},
+        ),
+        "3": (f"{name}Trajectory", widgets(f"{name}Trajectory") | {"frames": ["1", 0]} | path),
+        "4": (
+            f"{name}Render",
+            widgets(f"{name}Render")
+            | {"frames": ["1", 0], "depth": ["2", 0], "trajectory": ["3", 0]},
+        ),
+        "5": (f"{name}Generate", widgets(f"{name}Generate") | {"shot": ["4", 2]}),
+    }
+
+
+def test_a_workflow_makes_what_the_library_makes(clip: Clip) -> None:
+    made = execute(workflow(clip))
+    frames, fps = made["1"]
+    assert frames.shape == (9, 64, 96, 3) and fps == clip.video.fps
+    picture = made["2"][1]
+    view, visible, _ = made["4"]
+    assert picture.shape == view.shape == frames.shape
+    assert visible.shape == (9, 64, 96) and set(visible.unique().tolist()) <= {0.0, 1.0}
+    (result,) = made["5"]
+    assert result.shape == frames.shape and result.dtype == torch.float32
+    assert float(result.min()) >= 0 and float(result.max()) <= 1
+
+    video = Video.read(clip.path)
+    crafter = TrajectoryCrafter(depth=f"file:{clip.depth_path}")
+    expected = crafter(video, preset("orbit-right", 9))
+    torch.testing.assert_close(result, expected.video.frames.permute(0, 2, 3, 1))
+    torch.testing.assert_close(view, expected.shot.view.frames.permute(0, 2, 3, 1))
+    assert torch.equal(visible.bool(), expected.shot.view.visible[:, 0])
+
+
+def test_paths_are_named_in_every_way(clip: Clip, tmp_path: Path) -> None:
+    file = tmp_path / "path.txt"
+    file.write_text("0 0\n0 12\n0 0\n")
+    for path, azimuth in (
+        ({"camera": "orbit-left"}, -10.0),
+        ({"camera": "orbit-left", "amount": 4}, -4.0),
+        ({"camera": "none", "target": "0 7 0 0 0"}, 7.0),
+        ({"camera": "none", "trajectory": str(file)}, 12.0),
+    ):
+        made = execute(dict(list(workflow(clip, **path).items())[:3]))
+        assert float(made["3"][0].azimuth_deg[-1]) == pytest.approx(azimuth)
+    for path in ({"camera": "none"}, {"target": "0 7 0 0 0"}):
+        with pytest.raises(ValueError, match="Expected one of"):
+            execute(dict(list(workflow(clip, **path).items())[:3]))
+    with pytest.raises(ValueError, match=r"Expected 5 numbers, got '1 2'"):
+        execute(dict(list(workflow(clip, camera="none", target="1 2").items())[:3]))
+
+
+@pytest.mark.parametrize("name", NODE_CLASS_MAPPINGS)
+def test_nodes_are_described_as_comfyui_reads_them(name: str) -> None:
+    made: Any = NODE_CLASS_MAPPINGS[name]
+    described = json.loads(json.dumps(made.INPUT_TYPES()))  # it is sent to the browser
+    assert set(described) <= {"required", "optional"}
+    for kind, options in (described["required"] | described.get("optional", {})).values():
+        assert isinstance(kind, str | list) and isinstance(options, dict)
+        if isinstance(kind, list):
+            assert options["default"] in kind
+        linked = kind in ("IMAGE", "MASK") or str(kind).startswith("TRAJECTORYCRAFTER")
+        assert ("default" in options) is not (linked or "forceInput" in options)
+    assert all(isinstance(kind, str) for kind in made.RETURN_TYPES)
+    assert len(made.RETURN_TYPES) == len(made.RETURN_NAMES)
+    assert callable(getattr(made(), made.FUNCTION))
+    assert made.DESCRIPTION.endswith(".") and made.CATEGORY == "TrajectoryCrafter"
+    assert NODE_DISPLAY_NAME_MAPPINGS[name].startswith("TrajectoryCrafter: ")
+
+
+def test_settings_are_widgets_with_their_own_words() -> None:
+    load: Any = NODE_CLASS_MAPPINGS["TrajectoryCrafterLoad"]
+    stride = load.INPUT_TYPES()["required"]["stride"]
+    assert stride[0] == "INT" and stride[1]["default"] == ClipSettings().stride
+    assert stride[1]["tooltip"] == "Take every n-th frame; the frame rate follows."
+    render: Any = NODE_CLASS_MAPPINGS["TrajectoryCrafterRender"]
+    radius = render.INPUT_TYPES()["optional"]["radius"]
+    assert radius[1]["tooltip"].endswith("where the nearer things in the middle are.")
+    path: Any = NODE_CLASS_MAPPINGS["TrajectoryCrafterTrajectory"]
+    assert path.INPUT_TYPES()["required"]["camera"][0] == ["none", *PRESETS]
+
+
+def test_every_field_of_a_setting_has_words() -> None:
+    words = field_words(CameraSettings)
+    assert words["ease"] == "Start and stop softly instead of at full speed."
+    assert set(words) == set(CameraSettings.__dataclass_fields__)
+
+
+def test_a_changed_file_runs_anew(clip: Clip, tmp_path: Path) -> None:
+    load: Any = NODE_CLASS_MAPPINGS["TrajectoryCrafterLoad"]
+    file = tmp_path / "clip.mp4"
+    file.write_bytes(clip.path.read_bytes())
+    values = widgets("TrajectoryCrafterLoad") | {"clip": str(file)}
+    before = load.IS_CHANGED(**values)
+    assert load.IS_CHANGED(**values) == before
+    os.utime(file, (1, 1))
+    assert load.IS_CHANGED(**values) != before
+    assert load.IS_CHANGED(**values | {"clip": "demo"}) == ""
+
+
+def test_images_are_turned_and_back() -> None:
+    video = Video(torch.rand(2, 3, 4, 6), 24.0)
+    image = image_of(video)
+    assert image.shape == (2, 4, 6, 3)
+    assert torch.equal(video_of(image).frames, video.frames)
+    with_alpha = torch.cat([image, torch.zeros(2, 4, 6, 1)], 3)
+    assert torch.equal(video_of(with_alpha).frames, video.frames)
+    with pytest.raises(ValueError, match=r"shape T H W 3, got \(2, 4, 6\)"):
+        video_of(image[..., 0])
+
+
+def test_a_type_without_a_socket_is_a_mistake() -> None:
+    with pytest.raises(TypeError, match="No socket"):
+        socket(dict, {}, "")
+    with pytest.raises(AssertionError):
+        node(depth_call, returns=("depth",))
