@@ -150,7 +150,7 @@ def test_trajectory_plot_is_written(tmp_path: Path, frames: int, points: str) ->
 def test_frusta_stand_where_the_cameras_are() -> None:
     """By hand: focal 100, 64x48 pixels, so the rim at depth 1 lies at +-0.32 and +-0.24."""
     cameras = sideways(2)
-    lines = pictures._frustum_lines(cameras, 1.0)
+    lines = pictures.frustum_lines(cameras, 1.0)
     assert lines.shape == (2, 8, 2, 3)
     first = {tuple(end) for end in lines[0].reshape(-1, 3).astype(float).round(6).tolist()}
     corners = {(x, y, 1.0) for x in (-0.32, 0.32) for y in (-0.24, 0.24)}

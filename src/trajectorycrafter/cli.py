@@ -21,11 +21,13 @@ from .config import (
     DepthSettings,
     GeneratorSettings,
     IPhone,
+    Limits,
     MachineSettings,
     OutFolder,
     Real4D,
     RedirectSettings,
     Scores,
+    StudioServer,
     Synthetic4D,
     VBench,
 )
@@ -120,6 +122,31 @@ def doctor(weights: Path | None = None) -> None:
     from .doctor import examine
 
     print(examine(weights))
+
+
+def studio(
+    clip: Annotated[str | None, tyro.conf.Positional] = None,
+    server: Flat[StudioServer] = StudioServer(),
+    limits: Flat[Limits] = Limits(),
+    frames: Flat[ClipSettings] = ClipSettings(),
+    depth: Flat[DepthSettings] = DepthSettings(),
+    generator: Flat[GeneratorSettings] = GeneratorSettings(),
+    machine: Flat[MachineSettings] = MachineSettings(),
+) -> None:
+    """Design a camera path by hand in the browser, see it at once, generate, compare.
+
+    Args:
+        clip: Shown first: a video, a folder of images, an image, or the word demo.
+    """
+    try:
+        from .studio.app import run as serve
+    except ImportError as error:
+        raise ValueError(
+            f"The studio needs the extra studio: pip install '.[studio]' ({error})."
+        ) from error
+    serve(
+        clip, RedirectSettings(frames, CameraSettings(), depth, generator, machine), server, limits
+    )
 
 
 def curate(
@@ -284,6 +311,7 @@ def evaluate() -> None:
 COMMANDS: dict[str, Callable[..., None]] = {
     "redirect": redirect,
     "render": render,
+    "studio": studio,
     "evaluate": evaluate,
     "curate": curate,
     "encode": encode,

@@ -163,8 +163,8 @@ def plot_trajectory(
     """
     size = _frustum_size(cameras, source, points)
     chosen = np.unique(np.linspace(0, len(cameras) - 1, MOST_FRUSTA).round().astype(int))
-    frusta = _frustum_lines(cameras[chosen.tolist()], size)
-    origin = _frustum_lines(source[[0]], size)
+    frusta = frustum_lines(cameras[chosen.tolist()], size)
+    origin = frustum_lines(source[[0]], size)
     centers = cameras.centers.detach().cpu().numpy()
     figure = Figure(figsize=(11, 5.5), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
@@ -194,7 +194,7 @@ def _frustum_size(cameras: Cameras, source: Cameras, points: Float[Tensor, "N 3"
     return 0.15 * extent if extent > 1e-6 else 0.15
 
 
-def _frustum_lines(cameras: Cameras, size: float) -> np.ndarray:
+def frustum_lines(cameras: Cameras, size: float) -> np.ndarray:
     """Each camera as eight segments (camera, segment, end, xyz): four edges and the image's rim."""
     height, width = cameras.height, cameras.width
     rim = torch.tensor([[0, 0, 1], [width, 0, 1], [width, height, 1], [0, height, 1]])

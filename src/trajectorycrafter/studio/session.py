@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from ..config import CameraSettings, RedirectSettings
+from ..config import SPEEDS, CameraSettings, RedirectSettings
 from ..geometry.cameras import Cameras
 from ..geometry.presets import PRESETS
 from ..geometry.smoothing import smoothed
@@ -34,6 +34,7 @@ from .preparing import PreparedClip, Preparer, Tell, measured_speed
 from .preview import Coverage, Preview
 from .resolving import as_keys, exported, key_for, resolved
 
+FULL = next(iter(SPEEDS))
 CLICK_TOLERANCE = 0.02
 """How far a point may lie from a click's ray, as a share of its distance."""
 
@@ -62,8 +63,8 @@ class Session:
         self._opened: tuple[PreparedClip, Preview, History] | None = None
         self._shown: _Resolved | None = None
         self._covered: tuple[Trajectory, Coverage] | None = None
-        self._speed: float | None = None
-        self.name = ""
+        self._gflops: float | None = None
+        self.name, self.speed = "", FULL
 
     # The clip ------------------------------------------------------------------------------------
 
@@ -456,12 +457,10 @@ class Session:
 
     def estimates(self) -> list[Estimate]:
         """Seconds and memory of the full run's stages on this machine."""
-        if self._speed is None:
-            self._speed = measured_speed(self.settings)
-        source = self.clip.source
-        size = (source.height, source.width)
+        if self._gflops is None:
+            self._gflops = measured_speed(self.settings)
         frames = len(self.clip), self.design.frames
-        return planned(self.settings, *frames, size, gflops=self._speed)
+        return planned(self.settings, *frames, self.result_size, gflops=self._gflops)
 
     # The full run --------------------------------------------------------------------------------
 
@@ -470,12 +469,32 @@ class Session:
         generator = replace(self.settings.generator, **changes)
         self.settings = replace(self.settings, generator=generator)
 
+    def choose_speed(self, name: str) -> None:
+        """How much of the quality is given for time, one of `SPEEDS`."""
+        speed = SPEEDS[name]
+        self.speed = name
+        self.choose_run(steps=speed.steps if self._released else None)
+
+    @property
+    def _released(self) -> bool:
+        return self.settings.generator.family == "released"
+
+    @property
+    def result_size(self) -> tuple[int, int]:
+        """Height and width of the full run's video."""
+        source, smaller = self.clip.source, SPEEDS[self.speed].smaller
+        if smaller == 1 or self._released:
+            return source.height, source.width
+        return tuple(max(2, round(n / smaller / 16)) * 16 for n in (source.height, source.width))  # pyright: ignore[reportReturnType]
+
     def job(self, user: str, name: str) -> JobSpec:
         """The full run of this design, for the queue."""
         _, path = self.export("json")
         # The path itself comes with the job; of the camera's settings only the source's count.
         camera = CameraSettings(source=self.settings.camera.source)
         settings = replace(self.settings, camera=camera)
+        if self.speed != FULL:
+            settings = replace(settings, clip=replace(settings.clip, size=self.result_size))
         return JobSpec(self.clip.path, json.loads(path), settings, user, name)
 
 

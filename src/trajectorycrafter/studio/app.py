@@ -1,0 +1,115 @@
+"""The studio as one call: library, queue and server, and a page for every browser window.
+
+The one thing a reader would get wrong: a window that is closed ends nothing but its own page. Jobs
+belong to the queue, whose folder outlives the server.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import viser
+
+from ..config import Limits, RedirectSettings, StudioServer
+from ..video_files import demo_clip, probe
+from .jobs import Queue
+from .library import Clip, Library, User
+from .page import Page
+from .preparing import Preparer
+from .server import Studio, serve
+
+Say = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Running:
+    """A studio that is up."""
+
+    url: str
+    """What to open in a browser; the token of a shared studio is in it."""
+    queue: Queue
+    _server: Studio
+
+    def stop(self) -> None:
+        """Stop serving; a running job goes on at the next start."""
+        self._server.stop()
+        self.queue.stop()
+
+
+def launch(
+    clip: str | Path | None = None,
+    settings: RedirectSettings | None = None,
+    server: StudioServer | None = None,
+    limits: Limits | None = None,
+) -> Running:
+    """Start the studio and come back.
+
+    Args:
+        clip: shown first to everybody; None opens nothing by itself.
+        settings: of the full runs; the page can change model, prompt, speed and seed.
+        server: where it listens and keeps its files.
+        limits: what visitors may use.
+
+    Raises:
+        FileNotFoundError: no such clip.
+        ValueError: a clip that cannot be read, or an address that needs `share`.
+        OSError: the folder or the port cannot be used.
+    """
+    server, settings = server or StudioServer(), settings or RedirectSettings()
+    given = None if clip is None else _given(clip)
+    root = server.folder or Path.home() / ".local" / "share" / "trajectorycrafter" / "studio"
+    library = Library(root, limits)
+    queue, preparer = Queue(library), Preparer(root / "depth")
+    studio = serve(library, queue, host=server.host, port=server.port, share=server.share)
+    pages: dict[int, Page] = {}
+
+    def welcome(client: viser.ClientHandle, user: User) -> None:
+        page = pages[client.client_id] = Page(client, user, queue, preparer, settings, given)
+        if given is not None:
+            # Depth takes its time; the window shall be there meanwhile.
+            work = partial(page.attempt, partial(page.open, given))
+            threading.Thread(target=work, daemon=True).start()
+
+    @studio.viser.on_client_disconnect
+    def _(client: viser.ClientHandle) -> None:
+        page = pages.pop(client.client_id, None)
+        if page is not None:
+            page.close()
+
+    studio.viser.scene.world_axes.visible = False
+    studio.on_visit(welcome)
+    queue.start()
+    return Running(studio.url, queue, studio)
+
+
+def run(
+    clip: str | Path | None = None,
+    settings: RedirectSettings | None = None,
+    server: StudioServer | None = None,
+    limits: Limits | None = None,
+    say: Say = print,
+) -> None:
+    """Start the studio and serve until Ctrl-C; arguments and errors as `launch`."""
+    # A browser opens connections that it never uses; that is nobody's error.
+    logging.getLogger("websockets.server").setLevel(logging.CRITICAL)
+    running = launch(clip, settings, server, limits)
+    say(f"The studio is open: {running.url}")
+    say("Ctrl-C ends it; jobs go on when it is started again.")
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        say("Closing.")
+    finally:
+        running.stop()
+
+
+def _given(clip: str | Path) -> Clip:
+    """The clip of the command line, which everybody may see."""
+    path = demo_clip() if str(clip) == "demo" and not Path(clip).exists() else Path(clip)
+    info = probe(path)
+    return Clip(
+        "given", path.stem, path.absolute(), info.frames, info.fps, info.height, info.width, True
+    )

@@ -1,0 +1,318 @@
+"""The scene in the browser: the cloud of the moment, the source's and the new camera, the keys.
+
+The one thing a reader would get wrong: all moments' points are sent once and then only shown and
+hidden, so that scrubbing costs a message of a few bytes.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import viser
+from jaxtyping import Float
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+from ..geometry.cameras import Cameras
+from ..geometry.transforms import rigid, rigid_inverse
+from ..pictures import frustum_lines
+from .editing import Design
+from .preparing import PreparedClip
+
+MOST_POINTS = 36_000
+"""Of a moment, in the browser."""
+SHOWN_CAMERAS = 7
+"""Pyramids drawn along the path."""
+ORANGE, BLUE, GREEN, GREY = (255, 150, 40), (70, 150, 255), (90, 220, 120), (150, 150, 150)
+
+
+def placed(camera_to_world: Float[Tensor, "4 4"]) -> tuple[np.ndarray, np.ndarray]:
+    """Quaternion (w first) and position, as viser wants them."""
+    x, y, z, w = Rotation.from_matrix(camera_to_world[:3, :3].double().numpy()).as_quat()
+    return np.array([w, x, y, z]), camera_to_world[:3, 3].double().numpy()
+
+
+def pose_of(wxyz: np.ndarray, position: np.ndarray) -> Float[Tensor, "4 4"]:
+    """World to camera of a node or viewport."""
+    w, x, y, z = np.asarray(wxyz, dtype=np.float64)
+    rotation = torch.from_numpy(Rotation.from_quat([x, y, z, w]).as_matrix())
+    where = torch.from_numpy(np.array(position, dtype=np.float64))
+    return rigid_inverse(rigid(rotation, where)).float()
+
+
+def vertical_fov(K: Float[Tensor, "3 3"], height: int) -> float:
+    """Radians."""
+    return 2 * math.atan(height / 2 / float(K[1, 1]))
+
+
+class Scene:
+    """What one browser window shows of a session."""
+
+    def __init__(
+        self,
+        client: viser.ClientHandle,
+        chosen: Callable[[int], None],
+        dragged: Callable[[Float[Tensor, "4 4"], bool], None],
+    ):
+        """
+        Args:
+            chosen: told the output frame of a key that was clicked.
+            dragged: told the gizmo's world_to_camera, and whether it was let go.
+        """
+        self._client, self._scene = client, client.scene
+        self._chosen, self._dragged = chosen, dragged
+        self._moments: dict[int, viser.PointCloudHandle] = {}
+        self._keys: dict[int, viser.CameraFrustumHandle] = {}
+        self._gizmo: viser.TransformControlsHandle | None = None
+        self._clip: PreparedClip | None = None
+        self._shown = -1
+        self._size = 1.0
+        self._scene.set_up_direction("-y")
+
+    def open(self, clip: PreparedClip) -> None:
+        """Forget the clip before, and stand behind the source camera."""
+        self._scene.reset()
+        self._moments, self._keys, self._gizmo, self._shown = {}, {}, None, -1
+        self._clip = clip
+        self.go_home()
+
+    def send(self, moment: int) -> None:
+        """Bring the points of a moment to the browser, hidden, unless they are there."""
+        clip = self._clip
+        if clip is None or moment in self._moments:
+            return
+        kept = clip.cloud.valid[moment].nonzero()[:, 0]
+        kept = kept[:: max(1, math.ceil(len(kept) / MOST_POINTS))]
+        colors = (clip.cloud.colors[moment][kept] * 255).round().byte().numpy()
+        self._moments[moment] = self._scene.add_point_cloud(
+            f"/moments/{moment}",
+            clip.cloud.points[moment][kept].numpy(),
+            colors,
+            point_size=self._point_size,
+            point_shape="rounded",
+            point_shading="flat",
+            visible=moment == self._shown,
+        )
+
+    @property
+    def _point_size(self) -> float:
+        clip = self._clip
+        assert clip is not None
+        thin = max(1.0, clip.cloud.points.shape[1] / MOST_POINTS) ** 0.5
+        return self._size * thin * float(clip.cloud.spacing[0].median())
+
+    def resize_points(self, factor: float) -> None:
+        """Draw points larger or smaller than they lie apart."""
+        self._size = factor
+        for cloud in list(self._moments.values()):
+            cloud.point_size = self._point_size
+
+    def show_moment(self, moment: int) -> None:
+        """The cloud and the source camera of a source frame."""
+        clip = self._clip
+        if clip is None or moment == self._shown:
+            return
+        self.send(moment)
+        before, self._shown = self._shown, moment
+        self._moments[moment].visible = True
+        if before in self._moments:
+            self._moments[before].visible = False
+        source = clip.source
+        wxyz, position = placed(source.camera_to_world[moment])
+        self._scene.add_camera_frustum(
+            "/source",
+            vertical_fov(source.K[moment], source.height),
+            source.width / source.height,
+            scale=0.16 * clip.radius,
+            color=GREY,
+            thickness=1.5,
+            thickness_units="screen",
+            image=clip.pictures[moment].numpy()[::2, ::2],
+            format="jpeg",
+            jpeg_quality=70,
+            wxyz=wxyz,
+            position=position,
+            cast_shadow=False,
+        )
+
+    def show_path(self, cameras: Cameras, frame: int) -> None:
+        """The new camera's way from dark to bright, some pyramids on it, and where it is now."""
+        clip = self._clip
+        assert clip is not None
+        centres = cameras.centers.numpy()
+        if len(centres) > 1:
+            pieces = np.stack([centres[:-1], centres[1:]], axis=1)
+            self._lines("/path/line", pieces, _ramp(len(pieces)), 3.0)
+        chosen = np.unique(np.linspace(0, len(cameras) - 1, SHOWN_CAMERAS).round().astype(int))
+        lines = frustum_lines(cameras[chosen.tolist()], 0.07 * clip.radius)
+        colors = np.repeat(_ramp(len(chosen))[:, None], lines.shape[1], axis=1)
+        self._lines("/path/cameras", lines.reshape(-1, 2, 3), colors.reshape(-1, 3), 1.2)
+        self.show_frame(cameras, frame)
+
+    def show_frame(self, cameras: Cameras, frame: int) -> None:
+        """The new camera in an output frame."""
+        clip = self._clip
+        assert clip is not None
+        wxyz, position = placed(cameras.camera_to_world[frame])
+        self._scene.add_camera_frustum(
+            "/camera",
+            vertical_fov(cameras.K[frame], cameras.height),
+            cameras.width / cameras.height,
+            scale=0.13 * clip.radius,
+            color=ORANGE,
+            thickness=2.5,
+            thickness_units="screen",
+            wxyz=wxyz,
+            position=position,
+            cast_shadow=False,
+        )
+
+    def _lines(self, name: str, pieces: np.ndarray, colors: np.ndarray, width: float) -> None:
+        self._scene.add_line_segments(
+            name,
+            pieces.astype(np.float32),
+            np.repeat(colors[:, None], 2, axis=1).astype(np.uint8),
+            thickness=width,
+            thickness_units="screen",
+        )
+
+    # Keys ----------------------------------------------------------------------------------------
+
+    def show_keys(self, design: Design, cameras: Cameras, selected: int | None) -> None:
+        """The keys, and a gizmo on the selected one."""
+        clip = self._clip
+        assert clip is not None
+        frames = {key.frame or 0 for key in design.keys} if design.kind == "keys" else set()
+        for frame in set(self._keys) - frames:
+            self._keys.pop(frame).remove()
+        for frame in frames:
+            wxyz, position = placed(cameras.camera_to_world[frame])
+            color = GREEN if frame == selected else BLUE
+            if frame in self._keys:
+                key = self._keys[frame]
+                key.wxyz, key.position, key.color = wxyz, position, color
+                key.fov = vertical_fov(cameras.K[frame], cameras.height)
+            else:
+                self._keys[frame] = self._new_key(frame, cameras, color)
+        self._place_gizmo(cameras, selected if selected in frames else None)
+
+    def _new_key(
+        self, frame: int, cameras: Cameras, color: tuple[int, int, int]
+    ) -> viser.CameraFrustumHandle:
+        assert self._clip is not None
+        wxyz, position = placed(cameras.camera_to_world[frame])
+        handle = self._scene.add_camera_frustum(
+            f"/keys/{frame}",
+            vertical_fov(cameras.K[frame], cameras.height),
+            cameras.width / cameras.height,
+            scale=0.1 * self._clip.radius,
+            color=color,
+            thickness=2.0,
+            thickness_units="screen",
+            variant="filled",
+            wxyz=wxyz,
+            position=position,
+            cast_shadow=False,
+        )
+        handle.on_click(lambda _: self._chosen(frame))
+        return handle
+
+    def _place_gizmo(self, cameras: Cameras, selected: int | None) -> None:
+        if selected is None:
+            if self._gizmo is not None:
+                self._gizmo.visible = False
+            return
+        assert self._clip is not None
+        wxyz, position = placed(cameras.camera_to_world[selected])
+        if self._gizmo is None:
+            self._gizmo = self._scene.add_transform_controls(
+                "/gizmo",
+                scale=0.22 * self._clip.radius,
+                line_width=2.0,
+                disable_sliders=True,
+                opacity=0.9,
+                wxyz=wxyz,
+                position=position,
+            )
+            self._gizmo.on_update(self._gizmo_moved)
+            return
+        self._gizmo.visible = True
+        self._gizmo.wxyz, self._gizmo.position = wxyz, position
+
+    def _gizmo_moved(self, event: viser.TransformControlsEvent) -> None:
+        # Poses that we set ourselves come back without a client.
+        if event.client is not None:
+            pose = pose_of(event.target.wxyz, event.target.position)
+            self._dragged(pose, event.phase == "end")
+
+    def show_pivot(self, pivot: tuple[float, float, float] | None) -> None:
+        """A small ball at the point that the path turns about."""
+        clip = self._clip
+        assert clip is not None
+        self._scene.add_icosphere(
+            "/pivot",
+            radius=0.025 * clip.radius,
+            color=ORANGE if pivot is not None else GREY,
+            position=pivot or (0.0, 0.0, clip.radius),
+            cast_shadow=False,
+            receive_shadow=False,
+        )
+
+    # The viewport --------------------------------------------------------------------------------
+
+    def go_home(self) -> None:
+        """Stand behind and above the source camera."""
+        clip = self._clip
+        if clip is None:
+            return
+        r = clip.radius
+        camera = self._client.camera
+        with self._client.atomic():
+            camera.up_direction = (0.0, -1.0, 0.0)
+            camera.position = (0.5 * r, -0.45 * r, -0.75 * r)
+            camera.look_at = (0.05 * r, 0.1 * r, r)
+
+    def look_through(self, cameras: Cameras, frame: int) -> None:
+        """Stand where the new camera stands in an output frame, with its lens."""
+        clip = self._clip
+        assert clip is not None
+        to_world = cameras.camera_to_world[frame].double().numpy()
+        camera = self._client.camera
+        with self._client.atomic():
+            camera.up_direction = tuple(-to_world[:3, 1])
+            camera.position = tuple(to_world[:3, 3])
+            camera.look_at = tuple(to_world[:3, 3] + clip.radius * to_world[:3, 2])
+            camera.fov = viewport_fov(
+                vertical_fov(cameras.K[frame], cameras.height),
+                cameras.width / cameras.height,
+                camera.aspect,
+            )
+
+    def viewport(self) -> tuple[Float[Tensor, "4 4"], float]:
+        """World to camera of the viewport, and the vertical field of view, in degrees, of the
+        largest frame of the clip's shape in it."""
+        camera = self._client.camera
+        clip = self._clip
+        assert clip is not None
+        fov = frame_fov(camera.fov, clip.source.width / clip.source.height, camera.aspect)
+        return pose_of(camera.wxyz, camera.position), math.degrees(fov)
+
+
+def viewport_fov(frame_fov_rad: float, frame_aspect: float, view_aspect: float) -> float:
+    """The vertical field of view in which a frame just fits into a viewport, radians."""
+    grown = max(1.0, frame_aspect / max(view_aspect, 1e-3))
+    return 2 * math.atan(math.tan(frame_fov_rad / 2) * grown)
+
+
+def frame_fov(view_fov_rad: float, frame_aspect: float, view_aspect: float) -> float:
+    """The inverse of `viewport_fov`."""
+    grown = max(1.0, frame_aspect / max(view_aspect, 1e-3))
+    return 2 * math.atan(math.tan(view_fov_rad / 2) / grown)
+
+
+def _ramp(count: int) -> np.ndarray:
+    """Colours from dark blue to bright yellow, `count 3`."""
+    stops = np.array([(70, 60, 140), (40, 140, 150), (120, 200, 90), (250, 230, 60)])
+    at = np.linspace(0, len(stops) - 1, count)
+    return np.stack([np.interp(at, range(len(stops)), channel) for channel in stops.T], axis=1)

@@ -1,0 +1,70 @@
+"""Uploads that are too large are refused when they are announced, not when they have arrived.
+
+The one thing a reader would get wrong: viser collects an upload in memory before it tells anybody,
+so the limit has to stand before viser's own handlers. What a client announces is not believed: what
+arrives is counted, too.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import viser
+from viser import _messages as messages
+
+
+def limit_uploads(
+    client: viser.ClientHandle, most_bytes: int, refuse: Callable[[str], object]
+) -> None:
+    """Let a browser window upload at most so much at a time.
+
+    Args:
+        most_bytes: of all uploads of the window that are on their way.
+        refuse: told why an upload is not taken.
+    """
+    gui, connection = client.gui, client._websock_connection
+    theirs = gui._handle_file_transfer_start, gui._handle_file_transfer_part
+    left: dict[str, int] = {}
+    """Bytes that may still come, by upload."""
+
+    def end(message: Any) -> None:
+        # The browser waits for its parts to be taken; this ends its progress bar.
+        connection.queue_message(
+            messages.FileTransferPartAck(
+                source_component_uuid=message.source_component_uuid,
+                transfer_uuid=message.transfer_uuid,
+                transferred_bytes=1,
+                total_bytes=1,
+            )
+        )
+
+    def start(client_id: Any, message: Any) -> None:
+        if message.size_bytes + sum(left.values()) > most_bytes:
+            end(message)
+            refuse(
+                f"The file has {message.size_bytes / 1e6:.0f} MB; at most {most_bytes / 1e6:.0f} "
+                "MB can be uploaded. Cut the clip or make it smaller."
+            )
+            return
+        left[message.transfer_uuid] = message.size_bytes
+        theirs[0](client_id, message)
+        if message.part_count == 0:
+            left.pop(message.transfer_uuid)
+
+    def part(client_id: Any, message: Any) -> None:
+        transfer = message.transfer_uuid
+        if transfer not in left:
+            return
+        left[transfer] -= len(message.content)
+        if left[transfer] < 0:
+            del left[transfer]
+            gui._current_file_upload_states.pop(transfer, None)
+            refuse("The file is larger than was announced.")
+            return
+        theirs[1](client_id, message)
+        if left[transfer] == 0:
+            del left[transfer]
+
+    connection.unregister_handler(messages.FileTransferStartUpload, theirs[0])
+    connection.register_handler(messages.FileTransferStartUpload, start)
+    connection.unregister_handler(messages.FileTransferPart, theirs[1])
+    connection.register_handler(messages.FileTransferPart, part)
