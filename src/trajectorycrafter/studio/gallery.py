@@ -57,7 +57,7 @@ def _picture(job: Job, address: Address) -> str:
     there = job.files()
     shown = next((name for name in ("video.mp4", "render.mp4") if name in there), None)
     if shown is None:
-        return '<div class="empty"></div>'
+        return f'<div class="empty">{_WORDS[job.state]}</div>'
     link = escape(address(job, PAGE))
     video = f'<video src="{escape(address(job, shown))}" muted loop autoplay playsinline></video>'
     return f'<a href="{link}" aria-label="Compare">{video}</a>'
