@@ -36,6 +36,19 @@ def test_a_stage_that_failed_leaves_nothing_to_be_trusted(tmp_path: Path) -> Non
     assert again.run("a", lambda: "y", file="a.txt", save=write, load=Path.read_text) == "y"
 
 
+def test_what_is_known_already_is_not_computed(tmp_path: Path) -> None:
+    known = tmp_path / "known.txt"
+    known.write_text("known")
+    stages = Stages(tmp_path / "stages")
+    stages.offer("a.txt", known)
+    assert stages.run("a", lambda: "new", file="a.txt", save=write, load=Path.read_text) == "known"
+    known.write_text("other")
+    stages.offer("a.txt", known)  # what the run has of its own comes first
+    assert stages.run("a", lambda: "new", file="a.txt", save=write, load=Path.read_text) == "known"
+    assert [path.name for path in (tmp_path / "stages").iterdir()] == ["a.txt"]
+    Stages().offer("a.txt", known)
+
+
 def test_without_a_folder_nothing_is_kept(tmp_path: Path) -> None:
     stages = Stages()
     assert stages.run("a", lambda: 1, file="a.txt", save=write, load=Path.read_text) == 1

@@ -132,6 +132,26 @@ def test_jobs_run_one_by_one_and_the_exported_path_gives_the_same_video(
     assert files["video.mp4"].read_bytes() != done.files()["video.mp4"].read_bytes()
 
 
+def test_depth_that_is_known_is_not_estimated_again(
+    queue: Queue, user: User, clip: Clip, tmp_path: Path
+) -> None:
+    plain = spec(clip, user, tmp_path)
+    first = queue.submit(plain)
+    queue.start()
+    first = ended(queue, first)
+    known = tmp_path / "known.npz"
+    known.write_bytes(first.files()["depth.npz"].read_bytes())
+    job = queue.submit(replace(plain, known_depth=known))
+    known.unlink()
+    second = ended(queue, job)
+    assert second.state == "done", second.message
+    stages = json.loads(second.files()["run.json"].read_text())["stages"]
+    assert "depth" not in stages
+    pair = [job.files()["video.mp4"].read_bytes() for job in (first, second)]
+    assert pair[0] == pair[1]
+    assert not (second.folder / "depth.npz").exists()
+
+
 def test_a_job_that_fails_says_why_and_the_next_one_runs(
     queue: Queue, user: User, clip: Clip, tmp_path: Path
 ) -> None:

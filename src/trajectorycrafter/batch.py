@@ -68,6 +68,8 @@ class Task:
     overwrite: bool
     resume: bool
     render_only: bool
+    known_depth: Path | None = None
+    """As `redirect` has it."""
 
 
 def redirect_all(
@@ -282,6 +284,7 @@ def redirect_task(task: Task, parts: Parts, say: Say = lambda line: None) -> Non
         overwrite=overwrite,
         resume=going_on,
         render_only=task.render_only,
+        known_depth=task.known_depth,
         say=say,
     )
 

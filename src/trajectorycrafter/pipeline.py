@@ -24,6 +24,9 @@ from .source_cameras import SourceCameras, load_source_cameras
 from .stages import Stages
 from .video import Depth, Video
 
+DEPTH_FILE = "depth.npz"
+"""The stage of depth as a file."""
+
 
 class TrajectoryCrafter:
     """Re-shoots videos (paper Fig. 2): depth, point cloud, render, completion."""
@@ -115,7 +118,7 @@ class TrajectoryCrafter:
         stages, parity = stages or Stages(), self.settings.parity
         _check_moments(trajectory, len(video))
         depth = stages.run(
-            "depth", lambda: self.depth_estimator(video), file="depth.npz", save=_save, load=_load
+            "depth", lambda: self.depth_estimator(video), file=DEPTH_FILE, save=_save, load=_load
         )
         depth = check_depth(depth, video)
         source = stages.run("source cameras", lambda: self.source_cameras(video, depth))

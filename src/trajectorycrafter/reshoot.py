@@ -28,7 +28,7 @@ from .geometry.scene_scale import check_ranges
 from .geometry.trajectories import Trajectory
 from .geometry.trajectory_files import read_trajectory, write_trajectory
 from .machine import measured_gflops, pick_device, pick_dtype
-from .pipeline import TrajectoryCrafter
+from .pipeline import DEPTH_FILE, TrajectoryCrafter
 from .plan import Estimate, coverage_bar, duration, estimate
 from .rendering.render import coverage
 from .shot import Result, Shot
@@ -62,6 +62,7 @@ def redirect(
     resume: bool = False,
     render_only: bool = False,
     crafter: TrajectoryCrafter | None = None,
+    known_depth: Path | None = None,
     say: Say = print,
 ) -> Path:
     """Re-shoot a clip and write everything into the folder `out`.
@@ -74,6 +75,8 @@ def redirect(
         render_only: stop before the generator; needs no weights.
         crafter: does the work, with its own settings in place of `settings`; one that has loaded
             its parts need not load them again.
+        known_depth: the `depth.npz` of an earlier run of this clip with these settings, or the
+            like; saves estimating it anew.
         say: told the plan and the stages, a line each.
 
     Returns:
@@ -92,6 +95,8 @@ def redirect(
     record = _new_record(source, settings, render_only)
     _claim(out, record, overwrite=overwrite, resume=resume)
     stages = Stages(out / ".stages", lambda name: say(f"  {name}"))
+    if known_depth is not None:
+        stages.offer(DEPTH_FILE, known_depth)
     try:
         written = _run(crafter, source, choice, out, record, stages, render_only, say)
     except (ValueError, FileNotFoundError):

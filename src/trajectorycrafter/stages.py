@@ -5,6 +5,7 @@ under another name and renamed), so whatever is found there can be trusted.
 """
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -28,6 +29,19 @@ class Stages:
         self._announce = announce or (lambda line: None)
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
+
+    def offer(self, file: str, path: Path) -> None:
+        """Take over a result that is known already, unless an earlier run left its own.
+
+        Args:
+            file: name of the result, as `run` has it.
+            path: the result, as its stage would have saved it.
+        """
+        if self.folder is None or (self.folder / file).exists():
+            return
+        partial = self.folder / f".partial.{file}"
+        shutil.copyfile(path, partial)
+        os.replace(partial, self.folder / file)
 
     def run(
         self,

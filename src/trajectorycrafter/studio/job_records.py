@@ -2,6 +2,7 @@
 
     ROOT/users/<user>/jobs/<job>/job.json           the job and its state
                                  trajectory.json    the camera path, our JSON
+                                 depth.npz          until it is done, if it was known before
                                  out/               what `redirect` writes, and the comparison
 
 The one thing a reader would get wrong: the path of a job is a file of its own. The settings name
@@ -34,7 +35,7 @@ from .progress import Progress
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
-RECORD, TRAJECTORY, OUT = "job.json", "trajectory.json", "out"
+RECORD, TRAJECTORY, DEPTH, OUT = "job.json", "trajectory.json", "depth.npz", "out"
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class JobSpec:
     """Shown to him."""
     render_only: bool = False
     """Stop before the generator."""
+    known_depth: Path | None = None
+    """Depth of the clip under these settings, if it was found already; as `redirect` has it."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,12 @@ def make_job(spec: JobSpec, jobs: Path, created: float) -> Job:
             trajectory=path, radius=spec.settings.camera.radius, source=spec.settings.camera.source
         )
         settings = replace(spec.settings, camera=camera)
-        spec = replace(spec, trajectory=path, settings=settings, name=_plain(spec.name))
+        known = None if spec.known_depth is None else folder / DEPTH
+        if spec.known_depth is not None and known is not None:
+            shutil.copyfile(spec.known_depth, known)  # the original may go before the job's turn
+        spec = replace(
+            spec, trajectory=path, settings=settings, name=_plain(spec.name), known_depth=known
+        )
         _check(spec)
         job = Job(id, spec, folder, "queued", created)
         write_job(job)
@@ -185,6 +193,7 @@ def read_job(folder: Path) -> Job:
             user=record["user"],
             name=record["name"],
             render_only=record["render_only"],
+            known_depth=folder / DEPTH if (folder / DEPTH).exists() else None,
         )
         return Job(
             record["id"], spec, folder, record["state"], record["created"], record["message"]

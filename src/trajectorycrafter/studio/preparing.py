@@ -214,6 +214,11 @@ class Preparer:
         self._one_at_a_time = threading.Lock()
         self._kept: OrderedDict[tuple[Path, RedirectSettings], PreparedClip] = OrderedDict()
 
+    def known_depth(self, clip: Path, settings: RedirectSettings) -> Path | None:
+        """The depth that a run with these settings would find, if it was found already."""
+        file = _file_in(self._store, clip, settings)
+        return file if file is not None and file.exists() else None
+
     def __call__(self, clip: Path, settings: RedirectSettings, tell: Tell) -> PreparedClip:
         """As `prepare`, or what is remembered.
 

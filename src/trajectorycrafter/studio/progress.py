@@ -33,9 +33,12 @@ class Progress:
 
 
 def expected_seconds(
-    clip: Path, settings: RedirectSettings, render_only: bool = False
+    clip: Path, settings: RedirectSettings, render_only: bool = False, known_depth: bool = False
 ) -> dict[str, float]:
     """The stages of a run in their order, and about how many seconds each will take.
+
+    Args:
+        known_depth: whether depth is read from a file instead of being estimated.
 
     Raises:
         FileNotFoundError, ValueError: a run that cannot be begun.
@@ -49,7 +52,7 @@ def expected_seconds(
     long = {step.stage: step.seconds for step in plan}
     stages = {
         "read": pixels * _READ,
-        "depth": long.get("depth", _UNKNOWN_S),
+        "depth": pixels * _READ if known_depth else long.get("depth", _UNKNOWN_S),
         "source cameras": _UNKNOWN_S if settings.camera.source == "colmap" else 0.1,
         "point cloud": pixels * _CLOUD,
         "render": long["render"],

@@ -495,7 +495,8 @@ class Session:
         settings = replace(self.settings, camera=camera)
         if self.speed != FULL:
             settings = replace(settings, clip=replace(settings.clip, size=self.result_size))
-        return JobSpec(self.clip.path, json.loads(path), settings, user, name)
+        known = self._preparer.known_depth(self.clip.path, settings)
+        return JobSpec(self.clip.path, json.loads(path), settings, user, name, known_depth=known)
 
 
 def hit(

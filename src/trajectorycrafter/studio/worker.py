@@ -148,8 +148,8 @@ def _make(folder: Path, parts: Any, send: Send) -> None:
     from .progress import expected_seconds
 
     job = read_job(folder)
-    settings, render_only = job.spec.settings, job.spec.render_only
-    expected = expected_seconds(job.spec.clip, settings, render_only)
+    settings, known = job.spec.settings, job.spec.known_depth
+    expected = expected_seconds(job.spec.clip, settings, job.spec.render_only, known is not None)
     send({"event": "plan", "expected": expected})
 
     def say(line: str) -> None:
@@ -158,11 +158,13 @@ def _make(folder: Path, parts: Any, send: Send) -> None:
             send({"event": "stage", "name": name})
 
     out = folder / "out"
-    task = Task(job.id, job.spec.clip, out, settings, False, True, render_only)
+    task = Task(job.id, job.spec.clip, out, settings, False, True, job.spec.render_only, known)
     if not is_done(task):
         redirect_task(task, parts, say)
     send({"event": "stage", "name": "compare"})
     add_comparison(out, job.spec.clip, settings, job.spec.name)
+    if known is not None:
+        known.unlink(missing_ok=True)  # it is among the results now
 
 
 if __name__ == "__main__":
