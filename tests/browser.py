@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+FLAGS = ("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+"""Root may start it, and WebGL is drawn by the processor."""
+
 
 @contextmanager
 def chromium(**options: Any) -> Iterator[Any]:
@@ -20,10 +24,10 @@ def chromium(**options: Any) -> Iterator[Any]:
     playwright = pytest.importorskip(
         "playwright.sync_api", reason="a browser test needs: pip install playwright"
     )
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    path = next(filter(None, map(shutil.which, NAMES)), None)
     with playwright.sync_playwright() as running:
         try:
-            browser = running.chromium.launch(executable_path=path, args=["--no-sandbox"])
+            browser = running.chromium.launch(executable_path=path, args=[*FLAGS])
         except playwright.Error as error:
             pytest.skip(f"no browser starts here; apt-get install chromium ({error})")
         page = browser.new_context(**options).new_page()

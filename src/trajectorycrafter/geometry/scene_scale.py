@@ -70,6 +70,7 @@ def check_ranges(trajectory: Trajectory) -> list[str]:
         largest = float(value.abs().max())
         if largest > limit * (1 + 1e-6):
             warnings.append(
-                f"{name} reaches {largest:g} {unit}; beyond {limit:g} much of the view is invented."
+                f"{name} reaches {largest:.3g} {unit}; beyond {limit:g} much of the view is "
+                "invented."
             )
     return warnings

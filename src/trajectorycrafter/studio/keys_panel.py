@@ -84,6 +84,7 @@ class KeysPanel:
         pose, fov_deg = self._page.scene.viewport()
         self._page.session.capture(frame, pose, fov_deg)
         self._page.select(frame)
+        self._page.scene.clear_the_view()
 
     def _slid(self, name: str, value: float) -> None:
         session, gesture = self._page.session, self._page.gesture(name)

@@ -78,8 +78,10 @@ class Page:
         self.view = ViewPanel(self)
         gui.main_panel.dock_right()
         gui.main_panel.set_width(360)
-        history = gui.add_button_group("Edit", ("Undo", "Redo", "View from behind"))
-        self.when(history, lambda value: self._edit_button(value))
+        history = gui.add_button_group("Edit", ("Undo", "Redo"))
+        self.when(history, self._edit_button)
+        views = gui.add_button_group("Look", ("from behind", "as new camera"))
+        self.when(views, self._look)
         tabs = gui.add_tab_group()
         with tabs.add_tab("Clip", viser.Icon.MOVIE):
             self.clips = ClipPanel(self)
@@ -158,10 +160,13 @@ class Page:
         self.attempt(lambda: self._edit_button(name))
 
     def _edit_button(self, value: str) -> None:
-        if value == "View from behind":
+        self._step(self.session.undo if value == "Undo" else self.session.redo)
+
+    def _look(self, value: str) -> None:
+        if value == "from behind":
             self.scene.go_home()
         else:
-            self._step(self.session.undo if value == "Undo" else self.session.redo)
+            self.scene.look_through(self.session.cameras, self.frame)
 
     def _step(self, work: Callable[[], bool]) -> None:
         if not work():

@@ -69,13 +69,23 @@ class Scene:
         self._shown = -1
         self._size = 1.0
         self._scene.set_up_direction("-y")
+        self._camera: viser.CameraFrustumHandle | None = None
+        self._pyramids: tuple[viser.LineSegmentsHandle, np.ndarray] | None = None
+        client.camera.on_update(lambda _: self.clear_the_view())
 
     def open(self, clip: PreparedClip) -> None:
         """Forget the clip before, and stand behind the source camera."""
         self._scene.reset()
         self._moments, self._keys, self._gizmo, self._shown = {}, {}, None, -1
+        self._camera, self._pyramids = None, None
         self._clip = clip
         self.go_home()
+
+    @property
+    def _opened(self) -> PreparedClip:
+        if self._clip is None:
+            raise ValueError("Open a clip first.")
+        return self._clip
 
     def send(self, moment: int) -> None:
         """Bring the points of a moment to the browser, hidden, unless they are there."""
@@ -97,8 +107,7 @@ class Scene:
 
     @property
     def _point_size(self) -> float:
-        clip = self._clip
-        assert clip is not None
+        clip = self._opened
         thin = max(1.0, clip.cloud.points.shape[1] / MOST_POINTS) ** 0.5
         return self._size * thin * float(clip.cloud.spacing[0].median())
 
@@ -138,8 +147,7 @@ class Scene:
 
     def show_path(self, cameras: Cameras, frame: int) -> None:
         """The new camera's way from dark to bright, some pyramids on it, and where it is now."""
-        clip = self._clip
-        assert clip is not None
+        clip = self._opened
         centres = cameras.centers.numpy()
         if len(centres) > 1:
             pieces = np.stack([centres[:-1], centres[1:]], axis=1)
@@ -147,15 +155,16 @@ class Scene:
         chosen = np.unique(np.linspace(0, len(cameras) - 1, SHOWN_CAMERAS).round().astype(int))
         lines = frustum_lines(cameras[chosen.tolist()], 0.07 * clip.radius)
         colors = np.repeat(_ramp(len(chosen))[:, None], lines.shape[1], axis=1)
-        self._lines("/path/cameras", lines.reshape(-1, 2, 3), colors.reshape(-1, 3), 1.2)
+        pyramids = self._lines("/path/cameras", lines.reshape(-1, 2, 3), colors.reshape(-1, 3), 1.2)
+        self._pyramids = pyramids, centres[chosen]
+        self.clear_the_view()
         self.show_frame(cameras, frame)
 
     def show_frame(self, cameras: Cameras, frame: int) -> None:
         """The new camera in an output frame."""
-        clip = self._clip
-        assert clip is not None
+        clip = self._opened
         wxyz, position = placed(cameras.camera_to_world[frame])
-        self._scene.add_camera_frustum(
+        self._camera = self._scene.add_camera_frustum(
             "/camera",
             vertical_fov(cameras.K[frame], cameras.height),
             cameras.width / cameras.height,
@@ -165,11 +174,14 @@ class Scene:
             thickness_units="screen",
             wxyz=wxyz,
             position=position,
+            visible=not self._in_the_way(position),
             cast_shadow=False,
         )
 
-    def _lines(self, name: str, pieces: np.ndarray, colors: np.ndarray, width: float) -> None:
-        self._scene.add_line_segments(
+    def _lines(
+        self, name: str, pieces: np.ndarray, colors: np.ndarray, width: float
+    ) -> viser.LineSegmentsHandle:
+        return self._scene.add_line_segments(
             name,
             pieces.astype(np.float32),
             np.repeat(colors[:, None], 2, axis=1).astype(np.uint8),
@@ -181,8 +193,6 @@ class Scene:
 
     def show_keys(self, design: Design, cameras: Cameras, selected: int | None) -> None:
         """The keys, and a gizmo on the selected one."""
-        clip = self._clip
-        assert clip is not None
         frames = {key.frame or 0 for key in design.keys} if design.kind == "keys" else set()
         for frame in set(self._keys) - frames:
             self._keys.pop(frame).remove()
@@ -200,19 +210,19 @@ class Scene:
     def _new_key(
         self, frame: int, cameras: Cameras, color: tuple[int, int, int]
     ) -> viser.CameraFrustumHandle:
-        assert self._clip is not None
         wxyz, position = placed(cameras.camera_to_world[frame])
         handle = self._scene.add_camera_frustum(
             f"/keys/{frame}",
             vertical_fov(cameras.K[frame], cameras.height),
             cameras.width / cameras.height,
-            scale=0.1 * self._clip.radius,
+            scale=0.1 * self._opened.radius,
             color=color,
             thickness=2.0,
             thickness_units="screen",
             variant="filled",
             wxyz=wxyz,
             position=position,
+            visible=not self._in_the_way(position),
             cast_shadow=False,
         )
         handle.on_click(lambda _: self._chosen(frame))
@@ -221,24 +231,25 @@ class Scene:
     def _place_gizmo(self, cameras: Cameras, selected: int | None) -> None:
         if selected is None:
             if self._gizmo is not None:
-                self._gizmo.visible = False
+                self._gizmo.remove()
+                self._gizmo = None
             return
-        assert self._clip is not None
         wxyz, position = placed(cameras.camera_to_world[selected])
         if self._gizmo is None:
             self._gizmo = self._scene.add_transform_controls(
                 "/gizmo",
-                scale=0.22 * self._clip.radius,
+                scale=0.18 * self._opened.radius,
                 line_width=2.0,
                 disable_sliders=True,
                 opacity=0.9,
                 wxyz=wxyz,
                 position=position,
+                visible=not self._in_the_way(position),
             )
             self._gizmo.on_update(self._gizmo_moved)
             return
-        self._gizmo.visible = True
         self._gizmo.wxyz, self._gizmo.position = wxyz, position
+        self._gizmo.visible = not self._in_the_way(position)
 
     def _gizmo_moved(self, event: viser.TransformControlsEvent) -> None:
         # Poses that we set ourselves come back without a client.
@@ -246,10 +257,27 @@ class Scene:
             pose = pose_of(event.target.wxyz, event.target.position)
             self._dragged(pose, event.phase == "end")
 
+    def clear_the_view(self) -> None:
+        """Hide the cameras that the visitor stands in; from inside they would cover everything."""
+        for node in (self._camera, self._gizmo, *list(self._keys.values())):
+            if node is not None:
+                visible = not self._in_the_way(node.position)
+                if node.visible != visible:
+                    node.visible = visible
+        if self._pyramids is not None:
+            pyramids, centres = self._pyramids
+            pyramids.visible = not any(self._in_the_way(centre) for centre in centres)
+
+    def _in_the_way(self, position: np.ndarray) -> bool:
+        try:
+            here = self._client.camera.position
+        except AssertionError:
+            return False
+        return float(np.linalg.norm(position - here)) < 0.2 * self._opened.radius
+
     def show_pivot(self, pivot: tuple[float, float, float] | None) -> None:
         """A small ball at the point that the path turns about."""
-        clip = self._clip
-        assert clip is not None
+        clip = self._opened
         self._scene.add_icosphere(
             "/pivot",
             radius=0.025 * clip.radius,
@@ -275,8 +303,7 @@ class Scene:
 
     def look_through(self, cameras: Cameras, frame: int) -> None:
         """Stand where the new camera stands in an output frame, with its lens."""
-        clip = self._clip
-        assert clip is not None
+        clip = self._opened
         to_world = cameras.camera_to_world[frame].double().numpy()
         camera = self._client.camera
         with self._client.atomic():
@@ -293,8 +320,7 @@ class Scene:
         """World to camera of the viewport, and the vertical field of view, in degrees, of the
         largest frame of the clip's shape in it."""
         camera = self._client.camera
-        clip = self._clip
-        assert clip is not None
+        clip = self._opened
         fov = frame_fov(camera.fov, clip.source.width / clip.source.height, camera.aspect)
         return pose_of(camera.wxyz, camera.position), math.degrees(fov)
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import viser
+from jaxtyping import UInt8
 
 from . import drawings
 from .preparing import PreparedClip
@@ -51,12 +52,12 @@ class ViewPanel:
         """The pictures of the frame on show."""
         page = self._page
         frame = page.frame
-        self._picture.image = page.session.picture(frame, marked=page.marked)
+        self._picture.image = enlarged(page.session.picture(frame, marked=page.marked))
         moment = int(page.session.path.source_frame[frame])
         page.scene.show_moment(moment)
         if moment != self._moment or anew:
             self._moment = moment
-            self._source.image = page.session.source_picture(frame)
+            self._source.image = enlarged(page.session.source_picture(frame))
             self._source.label = f"Source, frame {moment}"
         self.frame.value = frame
         self._bar.content = drawings.coverage_bar(self._coverage, frame)
@@ -84,3 +85,9 @@ class ViewPanel:
     def _mark(self, marked: bool) -> None:
         self._page.marked = marked
         self._page.redraw()
+
+
+def enlarged(picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "H W 3"]:
+    """A small picture with larger pixels, so that it fills the panel."""
+    factor = max(1, round((WIDTH - 30) / picture.shape[1]))
+    return picture.repeat(factor, 0).repeat(factor, 1) if factor > 1 else picture
