@@ -438,6 +438,20 @@ def test_a_full_studio_takes_no_job(tmp_path: Path, clip: Clip) -> None:
         Queue(library).submit(spec(clip, user, tmp_path))
 
 
+def test_a_full_disk_does_not_end_the_queue(
+    queue: Queue, user: User, clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = queue.submit(spec(clip, user, tmp_path))
+
+    def full(job: Job) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("trajectorycrafter.studio.jobs.write_job", full)
+    queue.cancel(job.id)
+    assert queue.jobs(user.id)[0].state == "cancelled"
+    assert read_job(job.folder).state == "queued"
+
+
 # ---------------------------------------------------------------------------------------- progress
 
 

@@ -210,6 +210,7 @@ def test_the_token_opens_everything_and_leaves_the_address(shared: Studio) -> No
     page = Page(shared)
     status, headers, _ = page.get(f"{page.start}&user=x")
     assert (status, headers["Location"]) == (303, "/?user=x")
+    assert page.get(GALLERY)[0] == 403
     assert page.get("/")[0] == 200
     assert page.websocket() == "open"
     assert page.get(GALLERY)[0] == 200
@@ -344,6 +345,17 @@ def test_the_gate_keeps_a_known_cookie_without_setting_it_again(library: Library
     again = gate.enter("/", {**HOST, "Cookie": cookie}, False)
     assert isinstance(again, Visit)
     assert again.user == replace(first.user) and again.cookies == ()
+
+
+def test_only_the_page_makes_new_visitors(library: Library) -> None:
+    gate = Gate(library, None)
+    for path in (GALLERY, "/results/x/y", "/favicon.ico"):
+        refused = gate.enter(path, HOST, False)
+        assert isinstance(refused, Refusal) and "page first" in refused.message
+    assert not list(library.users.iterdir())
+    assert isinstance(gate.enter("/", HOST, True), Visit)
+    assert isinstance(gate.enter("/?a=b", HOST, False), Visit)
+    assert len(list(library.users.iterdir())) == 2
 
 
 def test_a_broken_cookie_is_no_visitor(library: Library) -> None:

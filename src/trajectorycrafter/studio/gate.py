@@ -82,12 +82,17 @@ class Gate:
                     "This studio asks for its token: open the whole address that was printed when "
                     "it was started.",
                 )
-        return self._visit(parts.path or "/", query, cookies)
+        return self._visit(parts.path or "/", query, cookies, websocket)
 
-    def _visit(self, path: str, query: Mapping[str, str], cookies: Mapping[str, str]) -> Visit:
+    def _visit(
+        self, path: str, query: Mapping[str, str], cookies: Mapping[str, str], websocket: bool
+    ) -> Visit | Refusal:
+        """Whose request it is; only the page itself makes new visitors."""
         kept = cookies.get(self._user_cookie)
         wanted = query.get("user")
         known = wanted if wanted is not None and self._library.knows(wanted) else kept
+        if path != "/" and not websocket and not (known and self._library.knows(known)):
+            return Refusal(HTTPStatus.FORBIDDEN, "Open the studio's page first.")
         user = self._library.user(known)
         new = () if user.id == kept else (_cookie(self._user_cookie, user.id),)
         return Visit(user, path, query, new)

@@ -228,7 +228,11 @@ class Queue:
     def _set(self, job: Job, state: State, message: str = "") -> None:
         job = replace(job, state=state, message=message)
         self._jobs[job.id] = job
-        write_job(job)
+        try:
+            write_job(job)
+        except OSError as error:
+            # A full disk must not end the queue: after a restart the job is as it was before.
+            _log.error("job %s is %s, which could not be written: %s", job.id, state, error)
         self._changed.notify_all()
 
     def _now(self, job: Job) -> Job:
