@@ -276,7 +276,7 @@ class Page:
         with suppress(ValueError):  # no clip yet
             design = self.session.design
             anew = design is not self._drawn
-            self.view.show(anew)
+            self.view.show()
             if not anew:
                 self.scene.show_frame(self.session.cameras, self.frame)
                 self.time.show_frame()

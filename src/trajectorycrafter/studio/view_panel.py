@@ -48,14 +48,14 @@ class ViewPanel:
         self.frame.max = clip.output_frames - 1
         self.frame.value = 0
 
-    def show(self, anew: bool) -> None:
+    def show(self) -> None:
         """The pictures of the frame on show."""
         page = self._page
         frame = page.frame
         self._picture.image = enlarged(page.session.picture(frame, marked=page.marked))
         moment = int(page.session.path.source_frame[frame])
         page.scene.show_moment(moment)
-        if moment != self._moment or anew:
+        if moment != self._moment:
             self._moment = moment
             self._source.image = enlarged(page.session.source_picture(frame))
             self._source.label = f"Source, frame {moment}"
