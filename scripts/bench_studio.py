@@ -68,7 +68,7 @@ def rate(work: Callable[[int], object]) -> float:
 
 def of_the_renderer(session: Session) -> dict[str, float]:
     """The preview's own rates, a new camera every time."""
-    session.choose_preset("spiral", 20.0)
+    session.editor.choose_preset("spiral", 20.0)
     return {
         "renderer alone": rate(lambda i: session.picture(i % FRAMES, marked=False)),
         "renderer, holes and stretching marked": rate(lambda i: session.picture(i % FRAMES)),
@@ -118,7 +118,7 @@ def of_the_server(clip: Path, settings: RedirectSettings, folder: Path) -> float
     time.sleep(3)
     window.pictures, began = 0, time.perf_counter()
     while (now := time.perf_counter() - began) < SECONDS:
-        page.session.edit("bench", amount=20 + 15 * math.sin(2 * now))
+        page.session.editor.edit("bench", amount=20 + 15 * math.sin(2 * now))
         page.redraw()
         time.sleep(1 / DRAGS_PER_SECOND)
     found = window.pictures / (time.perf_counter() - began)

@@ -62,7 +62,7 @@ def test_nothing_can_be_done_without_a_clip(preparer: Preparer) -> None:
     session = Session(preparer)
     assert not session.is_open
     with pytest.raises(ValueError, match="Open a clip first"):
-        session.choose_preset("arc")
+        session.editor.choose_preset("arc")
 
 
 def test_opening_tells_how_far_it_is_and_is_quick_the_second_time(clip: Clip, tmp_path: Path):
@@ -114,7 +114,7 @@ def test_a_still_picture_is_shown_for_a_while(preparer: Preparer, clip: Clip, tm
     session.open(file, "still")
     assert session.design.frames == 49
     assert session.path.source_frame.tolist() == [0] * 49
-    session.capture(10, pose())
+    session.editor.capture(10, pose())
     assert session.picture(10).shape == (32, 48, 3)
 
 
@@ -122,39 +122,39 @@ def test_a_still_picture_is_shown_for_a_while(preparer: Preparer, clip: Clip, tm
 
 
 def test_presets_are_those_of_the_command_line(session: Session) -> None:
-    session.choose_preset("arc", 14.0)
+    session.editor.choose_preset("arc", 14.0)
     wanted = make_trajectory(CameraSettings(camera="arc", amount=14.0, ease=True), 9)
     torch.testing.assert_close(session.path.azimuth_deg, wanted.azimuth_deg, rtol=0, atol=0)
-    session.choose_preset("bullet")
+    session.editor.choose_preset("bullet")
     assert session.path.source_frame.tolist() == [0] * 9
-    session.set_time("clip", moment=5)
+    session.editor.set_time("clip", moment=5)
     assert session.path.source_frame.tolist() == [5] * 9
 
 
 def test_an_edit_that_makes_no_path_is_refused(session: Session) -> None:
     before = session.design
     with pytest.raises(ValueError, match="did you mean 'spiral'"):
-        session.choose_preset("spiralling")
+        session.editor.choose_preset("spiralling")
     with pytest.raises(ValueError, match="finite amount"):
-        session.edit(amount=math.inf)
+        session.editor.edit(amount=math.inf)
     assert session.design is before
-    assert not session.can_undo
+    assert not session.editor.can_undo
 
 
 def test_a_dragged_slider_is_one_step_of_undo(session: Session) -> None:
-    session.choose_preset("dolly-in")
+    session.editor.choose_preset("dolly-in")
     for amount in (0.1, 0.2, 0.3):
-        session.edit("amount", amount=amount)
-    session.release()
-    session.edit("amount", amount=0.4)
-    assert session.undo() and session.design.amount == 0.3
-    assert session.undo() and session.design.amount == 0.25
-    assert session.redo() and session.design.amount == 0.3
-    session.choose_preset("arc")
-    assert not session.can_redo
-    assert session.undo() and session.undo() and session.undo()
+        session.editor.edit("amount", amount=amount)
+    session.editor.release()
+    session.editor.edit("amount", amount=0.4)
+    assert session.editor.undo() and session.design.amount == 0.3
+    assert session.editor.undo() and session.design.amount == 0.25
+    assert session.editor.redo() and session.design.amount == 0.3
+    session.editor.choose_preset("arc")
+    assert not session.editor.can_redo
+    assert session.editor.undo() and session.editor.undo() and session.editor.undo()
     assert session.design == Design(9)
-    assert not session.undo()
+    assert not session.editor.undo()
 
 
 def test_history_forgets_the_oldest() -> None:
@@ -168,8 +168,8 @@ def test_history_forgets_the_oldest() -> None:
 
 
 def test_a_captured_key_is_met_by_the_path(session: Session) -> None:
-    session.capture(0, torch.eye(4))
-    session.capture(8, pose(), fov_deg=40.0)
+    session.editor.capture(0, torch.eye(4))
+    session.editor.capture(8, pose(), fov_deg=40.0)
     assert session.design.kind == "keys"
     torch.testing.assert_close(session.cameras.world_to_camera[8], pose(), rtol=0, atol=1e-5)
     focal = float(session.cameras.K[8, 1, 1])
@@ -179,48 +179,48 @@ def test_a_captured_key_is_met_by_the_path(session: Session) -> None:
 
 def test_keys_are_moved_reordered_and_deleted(session: Session) -> None:
     for frame, x in ((0, 0.0), (4, 0.3), (8, 0.6)):
-        session.capture(frame, pose(x))
-    session.move_key(4, 6)
+        session.editor.capture(frame, pose(x))
+    session.editor.move_key(4, 6)
     assert [key.frame for key in session.design.keys] == [0, 6, 8]
     with pytest.raises(ValueError, match="Frame 8 has a key already"):
-        session.move_key(6, 8)
-    session.reorder_key(8, -1)
+        session.editor.move_key(6, 8)
+    session.editor.reorder_key(8, -1)
     torch.testing.assert_close(session.cameras.centers[6][0].item(), 0.6, rtol=0, atol=1e-4)
-    session.delete_key(6)
+    session.editor.delete_key(6)
     assert [key.frame for key in session.design.keys] == [0, 8]
     with pytest.raises(ValueError, match="no key in frame 6; there is: 0, 8"):
-        session.delete_key(6)
+        session.editor.delete_key(6)
     with pytest.raises(ValueError, match="0 to 8; got 9"):
-        session.capture(9, pose())
+        session.editor.capture(9, pose())
 
 
 def test_a_key_keeps_its_lens_and_moment_when_it_is_dragged(session: Session) -> None:
-    session.capture(4, pose(), fov_deg=30.0, moment=2)
+    session.editor.capture(4, pose(), fov_deg=30.0, moment=2)
     zoom = session.design.keys[0].zoom
     for x in (0.5, 0.6, 0.7):
-        session.capture(4, pose(x), gesture="gizmo")
+        session.editor.capture(4, pose(x), gesture="gizmo")
     key = session.design.keys[0]
     assert (key.zoom, key.source_frame) == (zoom, 2)
-    assert session.undo()
+    assert session.editor.undo()
     torch.testing.assert_close(session.cameras.centers[4][0].item(), 0.5, rtol=0, atol=1e-4)
 
 
 def test_fields_of_a_key(session: Session) -> None:
-    session.capture(4, torch.eye(4))
-    session.edit_key(4, azimuth_deg=20.0, roll_deg=5.0)
+    session.editor.capture(4, torch.eye(4))
+    session.editor.edit_key(4, azimuth_deg=20.0, roll_deg=5.0)
     assert float(session.path.azimuth_deg[0]) == pytest.approx(20)
     with pytest.raises(ValueError, match="zoom must be > 0"):
-        session.edit_key(4, zoom=0.0)
+        session.editor.edit_key(4, zoom=0.0)
     with pytest.raises(ValueError, match="no key in frame 5"):
-        session.edit_key(5, zoom=1.0)
+        session.editor.edit_key(5, zoom=1.0)
     with pytest.raises(ValueError, match="between 0 and 180 degrees; got 180"):
-        session.capture(4, torch.eye(4), fov_deg=180.0)
+        session.editor.capture(4, torch.eye(4), fov_deg=180.0)
 
 
 def test_any_path_becomes_keys(session: Session) -> None:
-    session.choose_preset("arc", 20.0)
+    session.editor.choose_preset("arc", 20.0)
     before = session.cameras
-    session.make_keys(5)
+    session.editor.make_keys(5)
     assert len(session.design.keys) == 5
     for key in session.design.keys:
         torch.testing.assert_close(
@@ -230,7 +230,7 @@ def test_any_path_becomes_keys(session: Session) -> None:
             atol=1e-4,
         )
     with pytest.raises(ValueError, match="2 to 9 keys; got 10"):
-        session.make_keys(10)
+        session.editor.make_keys(10)
 
 
 # Pivot and time ----------------------------------------------------------------------------------
@@ -238,21 +238,21 @@ def test_any_path_becomes_keys(session: Session) -> None:
 
 def test_a_click_on_a_thing_makes_it_the_pivot(session: Session, clip: Clip) -> None:
     target = session.clip.cloud.points[0].view(32, 48, 3)[20, 10]
-    session.pivot_at(torch.zeros(3), target, 0)
+    session.editor.pivot_at(torch.zeros(3), target, 0)
     pivot = torch.tensor(session.design.pivot)
     assert float((pivot - target).norm()) < 0.05 * float(target.norm())
-    session.choose_preset("orbit-right", 30.0)
+    session.editor.choose_preset("orbit-right", 30.0)
     distance = (session.cameras.centers - pivot).norm(dim=1)
     torch.testing.assert_close(distance, distance[:1].expand(9), rtol=1e-4, atol=0)
     with pytest.raises(ValueError, match="nothing under the click"):
-        session.pivot_at(torch.zeros(3), torch.tensor([0.0, 0.0, -1.0]), 0)
+        session.editor.pivot_at(torch.zeros(3), torch.tensor([0.0, 0.0, -1.0]), 0)
 
 
 def test_another_pivot_leaves_the_keys_where_they_are(session: Session) -> None:
-    session.capture(0, torch.eye(4))
-    session.capture(8, pose(1.0), moment=3)
+    session.editor.capture(0, torch.eye(4))
+    session.editor.capture(8, pose(1.0), moment=3)
     before = session.cameras
-    session.set_pivot((0.4, 0.1, 2.0))
+    session.editor.set_pivot((0.4, 0.1, 2.0))
     for frame in (0, 8):
         torch.testing.assert_close(
             session.cameras.world_to_camera[frame],
@@ -266,32 +266,32 @@ def test_another_pivot_leaves_the_keys_where_they_are(session: Session) -> None:
 
 
 def test_time_can_be_frozen_follow_keys_or_a_curve(session: Session) -> None:
-    session.set_time("freeze", moment=4)
+    session.editor.set_time("freeze", moment=4)
     assert session.path.source_frame.tolist() == [4] * 9
     assert session.path.reference_frames is not None
-    session.capture(0, torch.eye(4), moment=8)
-    session.capture(8, pose(), moment=0)
-    session.set_time("keys")
+    session.editor.capture(0, torch.eye(4), moment=8)
+    session.editor.capture(8, pose(), moment=0)
+    session.editor.set_time("keys")
     assert session.path.source_frame.tolist() == [8, 7, 6, 5, 4, 3, 2, 1, 0]
-    session.set_key_moment(8, 4)
+    session.editor.set_key_moment(8, 4)
     assert session.path.source_frame[-1] == 4
-    session.set_time("curve", smooth=False)
+    session.editor.set_time("curve", smooth=False)
     assert session.path.source_frame.tolist() == list(range(9))
-    session.set_point(4, 0)
+    session.editor.set_point(4, 0)
     assert session.path.source_frame.tolist() == [0, 0, 0, 0, 0, 2, 4, 6, 8]
-    session.delete_point(4)
+    session.editor.delete_point(4)
     with pytest.raises(ValueError, match="keeps two points"):
-        session.delete_point(0)
+        session.editor.delete_point(0)
     with pytest.raises(ValueError, match="no point in frame 3"):
-        session.delete_point(3)
+        session.editor.delete_point(3)
     with pytest.raises(ValueError, match="frames 0 to 8; got 9"):
-        session.set_time("freeze", moment=9)
+        session.editor.set_time("freeze", moment=9)
     with pytest.raises(ValueError, match="source frame 0 to 8"):
-        session.set_key_moment(8, 9)
+        session.editor.set_key_moment(8, 9)
 
 
 def test_a_smooth_curve_never_leaves_the_clip(session: Session) -> None:
-    session.set_time("curve", smooth=True, points=((0, 0), (2, 8), (4, 8), (8, 1)))
+    session.editor.set_time("curve", smooth=True, points=((0, 0), (2, 8), (4, 8), (8, 1)))
     shown = session.path.source_frame
     assert int(shown.min()) >= 0 and int(shown.max()) <= 8
     assert [int(shown[i]) for i in (0, 2, 4, 8)] == [0, 8, 8, 1]
@@ -302,29 +302,29 @@ def test_a_smooth_curve_never_leaves_the_clip(session: Session) -> None:
 
 def designs(session: Session) -> Iterator[str]:
     """Leaves the session with one design after the other."""
-    session.choose_preset("spiral")
+    session.editor.choose_preset("spiral")
     yield "preset"
-    session.choose_preset("bullet")
+    session.editor.choose_preset("bullet")
     yield "bullet"
-    session.set_time("curve", points=((0, 0), (3, 3), (8, 3)))
+    session.editor.set_time("curve", points=((0, 0), (3, 3), (8, 3)))
     yield "curve"
-    session.set_time("clip")
-    session.capture(0, torch.eye(4))
-    session.capture(5, pose(0.4), fov_deg=35.0)
-    session.capture(8, pose(0.9))
+    session.editor.set_time("clip")
+    session.editor.capture(0, torch.eye(4))
+    session.editor.capture(5, pose(0.4), fov_deg=35.0)
+    session.editor.capture(8, pose(0.9))
     yield "keys"
-    session.edit(ease=False, interpolation="linear")
-    session.set_key_moment(8, 2)
+    session.editor.edit(ease=False, interpolation="linear")
+    session.editor.set_key_moment(8, 2)
     yield "keys with moments"
-    session.set_pivot((0.3, 0.2, 2.0))
+    session.editor.set_pivot((0.3, 0.2, 2.0))
     yield "pivot"
-    session.set_time("freeze", moment=4)
+    session.editor.set_time("freeze", moment=4)
     yield "frozen"
 
 
 def test_the_exported_json_is_the_very_path(session: Session, tmp_path: Path) -> None:
     for name in designs(session):
-        file_name, data = session.export("json")
+        file_name, data = session.editor.export("json")
         file = tmp_path / file_name
         file.write_bytes(data)
         read = make_trajectory(CameraSettings(trajectory=file), 9)
@@ -337,13 +337,13 @@ def test_the_exported_json_is_the_very_path(session: Session, tmp_path: Path) ->
 
 
 def test_keys_stay_editable_through_a_file(session: Session) -> None:
-    session.capture(0, torch.eye(4))
-    session.capture(5, pose(0.4))
-    session.set_key_moment(5, 3)
+    session.editor.capture(0, torch.eye(4))
+    session.editor.capture(5, pose(0.4))
+    session.editor.set_key_moment(5, 3)
     keys = session.design.keys
-    name, data = session.export("json")
-    session.choose_preset("arc")
-    session.import_path(name, data)
+    name, data = session.editor.export("json")
+    session.editor.choose_preset("arc")
+    session.editor.import_path(name, data)
     assert session.design.kind == "keys"
     assert session.design.time.kind == "keys"
     for found, wanted in zip(session.design.keys, keys, strict=True):
@@ -353,24 +353,24 @@ def test_keys_stay_editable_through_a_file(session: Session) -> None:
 
 @pytest.mark.parametrize("format", [f for f in FORMAT_SUFFIX if f != "released"])
 def test_every_format_goes_out_and_comes_back(session: Session, format: str) -> None:
-    session.choose_preset("orbit-up", 12.0)
+    session.editor.choose_preset("orbit-up", 12.0)
     before = session.cameras
-    name, data = session.export(format)  # pyright: ignore[reportArgumentType]
+    name, data = session.editor.export(format)  # pyright: ignore[reportArgumentType]
     assert name.endswith(FORMAT_SUFFIX[format])
-    session.choose_preset("static")
-    session.import_path(name, data)
+    session.editor.choose_preset("static")
+    session.editor.import_path(name, data)
     # ReCamMaster writes centimetres with two decimals, COLMAP's quaternions six.
     torch.testing.assert_close(session.cameras.centers, before.centers, rtol=0, atol=2e-3)
 
 
 def test_the_released_text_holds_what_it_can(session: Session) -> None:
-    session.edit(ease=False)
-    session.choose_preset("orbit-right", 12.0)
-    name, data = session.export("released")
+    session.editor.edit(ease=False)
+    session.editor.choose_preset("orbit-right", 12.0)
+    name, data = session.editor.export("released")
     assert name.endswith(".txt") and len(data.decode().strip().splitlines()) == 3
-    session.choose_preset("bullet")
+    session.editor.choose_preset("bullet")
     with pytest.raises(ValueError):
-        session.export("released")
+        session.editor.export("released")
 
 
 def test_bad_files_are_told_by_the_visitors_name(session: Session) -> None:
@@ -383,7 +383,7 @@ def test_bad_files_are_told_by_the_visitors_name(session: Session) -> None:
         ("large.txt", b"1" * 20_000_001, "up to 20 MB"),
     ):
         with pytest.raises(ValueError, match=message) as caught:
-            session.import_path(name, data)
+            session.editor.import_path(name, data)
         assert "/tmp" not in str(caught.value)
     assert session.design is before
 
@@ -393,7 +393,7 @@ def test_a_packed_folder_cannot_climb_out(session: Session, tmp_path: Path) -> N
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("../../climbed.txt", "here")
     with pytest.raises(ValueError):
-        session.import_path("colmap.zip", packed.getvalue())
+        session.editor.import_path("colmap.zip", packed.getvalue())
     assert not list(tmp_path.parent.rglob("climbed.txt"))
 
 
@@ -402,7 +402,7 @@ def test_a_zip_bomb_is_refused(session: Session) -> None:
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("images.txt", b"0" * 21_000_000)
     with pytest.raises(ValueError, match="holds more than 20 MB"):
-        session.import_path("colmap.zip", packed.getvalue())
+        session.editor.import_path("colmap.zip", packed.getvalue())
 
 
 # The source's own camera -------------------------------------------------------------------------
@@ -423,7 +423,7 @@ def moving(clip: Clip, preparer: Preparer, tmp_path: Path) -> Session:
 
 
 def test_stabilising_takes_the_tremble_away(moving: Session) -> None:
-    moving.stabilise(3.0)
+    moving.editor.stabilise(3.0)
 
     def rough(centers: torch.Tensor) -> float:
         return float(centers.diff(n=2, dim=0).norm(dim=1).mean())
@@ -434,14 +434,14 @@ def test_stabilising_takes_the_tremble_away(moving: Session) -> None:
 
 def test_a_standing_camera_has_nothing_to_stabilise(session: Session) -> None:
     with pytest.raises(ValueError, match="find its motion first"):
-        session.stabilise(3.0)
+        session.editor.stabilise(3.0)
 
 
 def test_keys_stand_in_the_world_though_the_source_moves(moving: Session) -> None:
-    moving.capture(2, pose())
-    moving.capture(8, pose(0.9))
+    moving.editor.capture(2, pose())
+    moving.editor.capture(8, pose(0.9))
     torch.testing.assert_close(moving.cameras.world_to_camera[2], pose(), rtol=0, atol=1e-5)
-    moving.choose_preset("orbit-right", 0.0)
+    moving.editor.choose_preset("orbit-right", 0.0)
     torch.testing.assert_close(
         moving.cameras.world_to_camera, moving.clip.source.world_to_camera, rtol=0, atol=1e-5
     )
@@ -468,13 +468,13 @@ def test_the_camera_of_another_video_is_followed(session: Session, clip: Clip, m
 
 
 def test_the_source_camera_sees_all_and_a_turned_one_holes(session: Session) -> None:
-    session.choose_preset("static")
+    session.editor.choose_preset("static")
     cover = session.coverage()
     assert float(cover.invented.max()) < 0.02
     assert float(cover.stretched.max()) < 0.1
     picture, source = session.picture(3, marked=False), session.source_picture(3)
     assert np.abs(picture.astype(int) - source.astype(int)).mean() < 12
-    session.choose_preset("orbit-right", 40.0)
+    session.editor.choose_preset("orbit-right", 40.0)
     cover = session.coverage()
     assert float(cover.invented[-1]) > 0.2 > float(cover.invented[0])
     torch.testing.assert_close(cover.seen + cover.stretched + cover.invented, torch.ones(9))
@@ -484,7 +484,7 @@ def test_the_source_camera_sees_all_and_a_turned_one_holes(session: Session) -> 
 
 
 def test_a_closer_look_is_stretched(session: Session) -> None:
-    session.choose_preset("zoom-in", 2.0)
+    session.editor.choose_preset("zoom-in", 2.0)
     cover = session.coverage()
     assert float(cover.stretched[-1]) > 0.8
     assert float(cover.stretched[0]) < 0.1
@@ -502,16 +502,16 @@ def test_source_density_is_an_area() -> None:
 
 
 def test_paths_beyond_the_trained_range_are_warned_of(session: Session) -> None:
-    session.choose_preset("orbit-right", 10.0)
+    session.editor.choose_preset("orbit-right", 10.0)
     assert session.warnings() == []
-    session.choose_preset("orbit-right", 70.0)
+    session.editor.choose_preset("orbit-right", 70.0)
     told = session.warnings()
     assert any(line.startswith("azimuth reaches 70 degrees") for line in told)
-    name, data = session.export("tum")
-    session.choose_preset("static")
-    session.import_path(name, data)
+    name, data = session.editor.export("tum")
+    session.editor.choose_preset("static")
+    session.editor.import_path(name, data)
     assert any(line.startswith("azimuth reaches 70") for line in session.warnings())
-    session.choose_preset("dolly-out", 1.5)
+    session.editor.choose_preset("dolly-out", 1.5)
     assert any("never seen" in line for line in session.warnings())
 
 
@@ -546,8 +546,8 @@ def test_only_the_newest_wish_is_fulfilled() -> None:
 
 
 def test_a_job_holds_the_path_and_the_choices(session: Session, tmp_path: Path) -> None:
-    session.capture(0, torch.eye(4))
-    session.capture(8, pose())
+    session.editor.capture(0, torch.eye(4))
+    session.editor.capture(8, pose())
     session.choose_run(model="embedded", prompt="a room", seed=7)
     spec = session.job("somebody", "first try")
     assert spec.settings.generator == GeneratorSettings(model="embedded", prompt="a room", seed=7)

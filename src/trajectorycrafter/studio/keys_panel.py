@@ -65,9 +65,9 @@ class KeysPanel:
         page.when(self._order, lambda word: self._reordered(-1 if word == "Earlier" else 1))
         page.when(self._look, lambda _: page.scene.look_through(session.cameras, self._key))
         page.when(self._again, lambda _: self._captured(self._key))
-        page.when(self._delete, lambda _: self._do(session.delete_key, self._key))
-        page.when(self._way, lambda word: self._do(session.edit, interpolation=WAYS[word]))
-        page.when(self._make, lambda _: self._do(session.make_keys, self._count.value))
+        page.when(self._delete, lambda _: self._do(session.editor.delete_key, self._key))
+        page.when(self._way, lambda word: self._do(session.editor.edit, interpolation=WAYS[word]))
+        page.when(self._make, lambda _: self._do(session.editor.make_keys, self._count.value))
 
     @property
     def _key(self) -> int:
@@ -82,26 +82,26 @@ class KeysPanel:
 
     def _captured(self, frame: int) -> None:
         pose, fov_deg = self._page.scene.viewport()
-        self._page.session.capture(frame, pose, fov_deg)
+        self._page.session.editor.capture(frame, pose, fov_deg)
         self._page.select(frame)
         self._page.scene.clear_the_view()
 
     def _slid(self, name: str, value: float) -> None:
         session, gesture = self._page.session, self._page.gesture(name)
-        self._do(session.edit_key, self._key, gesture, **{name: value})
+        self._do(session.editor.edit_key, self._key, gesture, **{name: value})
 
     def _moved(self, to: int) -> None:
-        self._page.session.move_key(self._key, to, self._page.gesture("key frame"))
+        self._page.session.editor.move_key(self._key, to, self._page.gesture("key frame"))
         self._page.select(to)
 
     def _timed(self, moment: int) -> None:
         gesture = self._page.gesture("key moment")
-        self._do(self._page.session.set_key_moment, self._key, moment, gesture)
+        self._do(self._page.session.editor.set_key_moment, self._key, moment, gesture)
 
     def _reordered(self, steps: int) -> None:
         session, frame = self._page.session, self._key
         frames = [key.frame for key in session.design.keys]
-        session.reorder_key(frame, steps)
+        session.editor.reorder_key(frame, steps)
         place = max(0, min(frames.index(frame) + steps, len(frames) - 1))
         self._page.select(frames[place])
 

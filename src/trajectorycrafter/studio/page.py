@@ -152,7 +152,7 @@ class Page:
         """For a change by the named widget: part of the same step unless it rested."""
         now = time.monotonic()
         if self.session.is_open and now - self._last_edit > GESTURE_S:
-            self.session.release()
+            self.session.editor.release()
         self._last_edit = now
         return name
 
@@ -160,7 +160,7 @@ class Page:
         self.attempt(lambda: self._edit_button(name))
 
     def _edit_button(self, value: str) -> None:
-        self._step(self.session.undo if value == "Undo" else self.session.redo)
+        self._step(self.session.editor.undo if value == "Undo" else self.session.editor.redo)
 
     def _look(self, value: str) -> None:
         if value == "from behind":
@@ -236,9 +236,9 @@ class Page:
     def _key_dragged(self, pose: Float[Tensor, "4 4"], let_go: bool) -> None:
         def drag() -> None:
             if self.selected is not None:
-                self.session.capture(self.selected, pose, gesture="gizmo")
+                self.session.editor.capture(self.selected, pose, gesture="gizmo")
             if let_go:
-                self.session.release()
+                self.session.editor.release()
 
         if self.attempt(drag):
             self.redraw()

@@ -61,14 +61,14 @@ class PathPanel:
 
     def _connect(self) -> None:
         page, session = self._page, self._page.session
-        page.when(self._preset, lambda name: self._do(session.choose_preset, name))
+        page.when(self._preset, lambda name: self._do(session.editor.choose_preset, name))
         page.when(self._amount, self._resized)
-        page.when(self._ease, lambda ease: self._do(session.edit, ease=ease))
+        page.when(self._ease, lambda ease: self._do(session.editor.edit, ease=ease))
         page.when(self._pick, lambda _: self._await_click())
-        page.when(self._reset, lambda _: self._do(session.set_pivot, None))
+        page.when(self._reset, lambda _: self._do(session.editor.set_pivot, None))
         page.when(self._import, lambda file: self._imported(file.name, file.content))
         page.when(self._copy, lambda _: self._copied())
-        page.when(self._stabilise, lambda _: self._do(session.stabilise, self._sigma.value))
+        page.when(self._stabilise, lambda _: self._do(session.editor.stabilise, self._sigma.value))
         page.when(self._export, lambda _: self._exported())
 
     def _do(self, work: Any, *arguments: Any, **named: Any) -> None:
@@ -105,7 +105,7 @@ class PathPanel:
 
     def _resized(self, amount: float) -> None:
         session = self._page.session
-        session.edit(self._page.gesture("amount"), kind="preset", amount=amount)
+        session.editor.edit(self._page.gesture("amount"), kind="preset", amount=amount)
         self._page.redraw()
 
     def _await_click(self) -> None:
@@ -120,12 +120,12 @@ class PathPanel:
             scene.remove_click_callback(clicked)
             origin, direction = torch.tensor(event.ray_origin), torch.tensor(event.ray_direction)
             moment = int(page.session.path.source_frame[page.frame])
-            if page.attempt(lambda: page.session.pivot_at(origin, direction, moment)):
+            if page.attempt(lambda: page.session.editor.pivot_at(origin, direction, moment)):
                 page.redraw()
 
     def _imported(self, name: str, data: bytes) -> None:
         scale = SCALES[self._scale.value]
-        self._page.session.import_path(name, data, scale)  # pyright: ignore[reportArgumentType]
+        self._page.session.editor.import_path(name, data, scale)  # pyright: ignore[reportArgumentType]
         self._page.select(None)
 
     def _copied(self) -> None:
@@ -135,5 +135,5 @@ class PathPanel:
         page.redraw()
 
     def _exported(self) -> None:
-        name, data = self._page.session.export(self._format.value)
+        name, data = self._page.session.editor.export(self._format.value)
         self._page.client.send_file_download(name, data, save_immediately=True)

@@ -38,7 +38,7 @@ class TimePanel:
         page.when(self._delete, lambda _: self._deleted())
 
     def _set(self, kind: TimeKind, **changes: object) -> None:
-        self._page.session.set_time(kind, **changes)  # pyright: ignore[reportArgumentType]
+        self._page.session.editor.set_time(kind, **changes)  # pyright: ignore[reportArgumentType]
         self._page.redraw()
 
     def _chosen(self, words: str) -> None:
@@ -52,16 +52,16 @@ class TimePanel:
     def _frozen(self, moment: int) -> None:
         gesture = self._page.gesture("moment")
         kind = self._page.session.design.time.kind
-        self._page.session.set_time(kind, gesture, moment=moment)
+        self._page.session.editor.set_time(kind, gesture, moment=moment)
         self._page.redraw()
 
     def _pointed(self, source: int) -> None:
         page = self._page
-        page.session.set_point(page.frame, source, page.gesture(f"point {page.frame}"))
+        page.session.editor.set_point(page.frame, source, page.gesture(f"point {page.frame}"))
         page.redraw()
 
     def _deleted(self) -> None:
-        self._page.session.delete_point(self._page.frame)
+        self._page.session.editor.delete_point(self._page.frame)
         self._page.redraw()
 
     def show_frame(self) -> None:

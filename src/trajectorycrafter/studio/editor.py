@@ -1,0 +1,375 @@
+"""The edits of a camera path for one clip, each a step that can be undone.
+
+The one thing a reader would get wrong: an edit that makes no path is refused before it enters the
+history, so the design on show can always be drawn, exported and run.
+"""
+
+import math
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..geometry.cameras import Cameras
+from ..geometry.presets import PRESETS
+from ..geometry.smoothing import smoothed
+from ..geometry.trajectories import Scale, Trajectory
+from ..geometry.trajectory_files import TrajectoryFormat, read_trajectory
+from .editing import Design, History, TimeKind
+from .imports import editable_keys, unpacked
+from .preparing import PreparedClip
+from .resolving import as_keys, exported, key_for, resolved
+
+CLICK_TOLERANCE = 0.02
+"""How far a point may lie from a click's ray, as a share of its distance."""
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A design with what follows from it."""
+
+    design: Design
+    path: Trajectory
+    cameras: Cameras
+
+
+class Editor:
+    """A design for a clip, and what can be done to it."""
+
+    def __init__(self, clip: PreparedClip, history: History | None = None):
+        """
+        Args:
+            history: to go on with; None begins anew.
+        """
+        self.clip = clip
+        self.history = history or History(Design(clip.output_frames))
+        self._lock = threading.RLock()
+        self._resolved: Resolved | None = None
+
+    @property
+    def design(self) -> Design:
+        return self.history.design
+
+    @property
+    def path(self) -> Trajectory:
+        """What the design stands for."""
+        return self.current.path
+
+    @property
+    def cameras(self) -> Cameras:
+        """The new cameras, one per output frame."""
+        return self.current.cameras
+
+    @property
+    def current(self) -> Resolved:
+        """The design with its path and cameras, which belong together."""
+        with self._lock:
+            design = self.design
+            if self._resolved is None or self._resolved.design is not design:
+                self._resolved = self._resolve(design)
+            return self._resolved
+
+    def _resolve(self, design: Design) -> Resolved:
+        clip = self.clip
+        path = resolved(design, clip.source, clip.radius)
+        return Resolved(design, path, path.cameras(clip.source, clip.radius))
+
+    @property
+    def source_stands(self) -> bool:
+        """Whether the source camera is taken to stand still."""
+        matrices = self.clip.source.world_to_camera
+        return float((matrices - matrices[:1]).abs().max()) < 1e-6
+
+    def _edit(self, change: Callable[[Design], Design], gesture: str | None = None) -> None:
+        """Put the changed design into the history, if it makes a path."""
+        with self._lock:
+            found = self._resolve(change(self.design))
+            self.history.put(found.design, gesture)
+            self._resolved = found if self.design is found.design else None
+
+    def edit(self, gesture: str | None = None, **changes: Any) -> None:
+        """Change fields of the design.
+
+        Args:
+            gesture: see `History.put`.
+            changes: fields of `Design`.
+
+        Raises:
+            ValueError: a design that makes no path.
+        """
+        self._edit(lambda design: replace(design, **changes), gesture)
+
+    def release(self) -> None:
+        """The visitor has let go of a slider or gizmo."""
+        self.history.release()
+
+    def undo(self) -> bool:
+        """One step back; whether there was one."""
+        return self.history.undo()
+
+    def redo(self) -> bool:
+        """One step forward; whether there was one."""
+        return self.history.redo()
+
+    @property
+    def can_undo(self) -> bool:
+        return self.history.can_undo
+
+    @property
+    def can_redo(self) -> bool:
+        return self.history.can_redo
+
+    def choose_preset(self, name: str, amount: float | None = None) -> None:
+        """A named move, of its usual size unless an amount is given.
+
+        Raises:
+            ValueError: an unknown name, or an amount out of range.
+        """
+        usual = PRESETS[name].amount if name in PRESETS else 0.0
+        self.edit(kind="preset", preset=name, amount=usual if amount is None else amount)
+
+    # Keys ----------------------------------------------------------------------------------------
+
+    def capture(
+        self,
+        frame: int,
+        world_to_camera: Float[Tensor, "4 4"],
+        fov_deg: float | None = None,
+        moment: int | None = None,
+        gesture: str | None = None,
+    ) -> None:
+        """Put a key into an output frame, with the camera where the visitor stands.
+
+        Args:
+            fov_deg: vertical field of view; None = that of the key already there, else the
+                source's.
+            moment: source frame on show; None = that of the key already there, else the path's.
+
+        Raises:
+            ValueError: a frame outside of the path, a field of view that is none.
+        """
+        with self._lock:
+            clip, old = self.clip, self.design.key_at(frame)
+            shown = int(self.path.source_frame[frame]) if 0 <= frame < len(self.path) else 0
+            if moment is None:
+                moment = shown if old is None or old.source_frame is None else old.source_frame
+            zoom = old.zoom if old is not None else 1.0
+            if fov_deg is not None:
+                zoom = self.zoom_of(fov_deg, frame)
+            key = key_for(
+                self.design, frame, world_to_camera, zoom, moment, clip.source, clip.radius
+            )
+            self._edit(lambda design: design.with_key(key), gesture)
+
+    def edit_key(self, frame: int, gesture: str | None = None, **changes: Any) -> None:
+        """Change fields of the key in an output frame.
+
+        Raises:
+            ValueError: no such key, or numbers that make no path.
+        """
+        key = self.design.key_at(frame)
+        if key is None:
+            raise ValueError(f"There is no key in frame {frame}.")
+        self._edit(lambda design: design.with_key(replace(key, **changes)), gesture)
+
+    def set_key_moment(self, frame: int, moment: int, gesture: str | None = None) -> None:
+        """Show a source frame at a key; time then goes by the keys.
+
+        Raises:
+            ValueError: no such key, or a moment that the clip does not have.
+        """
+        with self._lock:
+            key = self.design.key_at(frame)
+            if key is None or not 0 <= moment < len(self.clip):
+                raise ValueError(
+                    f"Expected a key in frame {frame} and a source frame 0 to "
+                    f"{len(self.clip) - 1}; got {key} and {moment}."
+                )
+            time = replace(self.design.time, kind="keys")
+            key = replace(key, source_frame=moment)
+            self._edit(lambda design: replace(design.with_key(key), time=time), gesture)
+
+    def delete_key(self, frame: int) -> None:
+        """Take the key of an output frame away.
+
+        Raises:
+            ValueError: there is none.
+        """
+        self._edit(lambda design: design.without_key(frame))
+
+    def move_key(self, frame: int, to: int, gesture: str | None = None) -> None:
+        """Move a key in time.
+
+        Raises:
+            ValueError: no such key, or a place that is taken.
+        """
+        self._edit(lambda design: design.key_moved(frame, to), gesture)
+
+    def reorder_key(self, frame: int, steps: int) -> None:
+        """Exchange a key's camera with its neighbours', the moments stay.
+
+        Raises:
+            ValueError: no such key.
+        """
+        self._edit(lambda design: design.key_reordered(frame, steps))
+
+    def make_keys(self, count: int) -> None:
+        """Turn any path into keys that can be edited.
+
+        Raises:
+            ValueError: fewer than 2 keys, or more than frames.
+        """
+        clip = self.clip
+        self._edit(lambda design: as_keys(design, count, clip.source, clip.radius))
+
+    def zoom_of(self, fov_deg: float, frame: int) -> float:
+        """The focal factor of a vertical field of view, against the source's lens.
+
+        Raises:
+            ValueError: unless 0 < fov_deg < 180.
+        """
+        if not 0 < fov_deg < 180:
+            raise ValueError(f"A field of view lies between 0 and 180 degrees; got {fov_deg:g}.")
+        source = self.clip.source
+        focal = source.height / 2 / math.tan(math.radians(fov_deg / 2))
+        return focal / float(source.K[int(self.path.source_frame[frame]), 1, 1])
+
+    # Pivot and time ------------------------------------------------------------------------------
+
+    def pivot_at(
+        self, origin: Float[Tensor, "3"], direction: Float[Tensor, "3"], moment: int
+    ) -> None:
+        """Turn about the nearest thing on a ray, as a click gives it.
+
+        Raises:
+            ValueError: nothing lies on the ray.
+        """
+        point = hit(self.clip, origin, direction, moment)
+        self.set_pivot((float(point[0]), float(point[1]), float(point[2])))
+
+    def set_pivot(self, pivot: tuple[float, float, float] | None) -> None:
+        """Turn about another point of the world; keys stay where they are.
+
+        Raises:
+            ValueError: a design that makes no path.
+        """
+        with self._lock:
+            clip, design = self.clip, self.design
+            cameras = self._resolve(replace(design, kind="keys")).cameras
+            posed = replace(design, pivot=pivot, keys=())
+            for key in design.keys:
+                frame = key.frame or 0
+                pose = cameras.world_to_camera[frame]
+                new = key_for(posed, frame, pose, key.zoom, 0, clip.source, clip.radius)
+                posed = posed.with_key(replace(new, source_frame=key.source_frame))
+            posed = replace(posed, kind=design.kind)
+            self._edit(lambda _: posed)
+
+    def set_time(self, kind: TimeKind, gesture: str | None = None, **changes: Any) -> None:
+        """Choose which moments are shown; see `TimePlan`.
+
+        Raises:
+            ValueError: moments that the clip does not have.
+        """
+        time = replace(self.design.time, kind=kind, **changes)
+        if time.kind == "curve" and len(time.points) < 2:
+            last = self.design.frames - 1, len(self.clip) - 1
+            time = replace(time, points=((0, 0), last))
+        if not 0 <= time.moment < len(self.clip):
+            raise ValueError(f"The clip has frames 0 to {len(self.clip) - 1}; got {time.moment}.")
+        self.edit(gesture, time=time)
+
+    def set_point(self, frame: int, source: int, gesture: str | None = None) -> None:
+        """Show a source frame in an output frame; time runs through all such points.
+
+        Raises:
+            ValueError: a frame outside of the path.
+        """
+        self._edit(lambda design: design.with_point(frame, source), gesture)
+
+    def delete_point(self, frame: int) -> None:
+        """Take a point of the time curve away.
+
+        Raises:
+            ValueError: there is none, or too few would be left.
+        """
+        self._edit(lambda design: design.without_point(frame))
+
+    # Paths from and to elsewhere -----------------------------------------------------------------
+
+    def import_path(self, name: str, data: bytes, scale: Scale = "scene") -> None:
+        """Take over a path from a file of any known format; a zip is a packed folder.
+
+        Args:
+            scale: unit of the positions, for formats that do not say it.
+
+        Raises:
+            ValueError: a file that is no path; the message says what was expected.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            file = unpacked(name, data, Path(folder))
+            try:
+                keyed = editable_keys(file, self.design, still=self.source_stands)
+                path = read_trajectory(file, self.design.frames, scale=scale)
+            except ValueError as error:
+                raise ValueError(str(error).replace(str(file), name)) from error
+        if keyed is not None:
+            self._edit(lambda design: keyed)
+        else:
+            self.follow(path, name)
+
+    def stabilise(self, sigma: float, gesture: str | None = None) -> None:
+        """Follow the source camera without its tremble.
+
+        Args:
+            sigma: width of the smoothing in frames.
+
+        Raises:
+            ValueError: a source camera that stands still.
+        """
+        source = self.clip.source
+        if self.source_stands:
+            raise ValueError(
+                "The source camera is taken to stand still, so there is nothing to stabilise; find "
+                "its motion first (source camera: colmap)."
+            )
+        path = Trajectory.from_cameras(smoothed(source, sigma), relative_to="world", lens="source")
+        self.follow(path, f"stabilised over {sigma:g} frames", gesture)
+
+    def follow(self, path: Trajectory, name: str, gesture: str | None = None) -> None:
+        """Go along a path that comes from elsewhere; `name` is shown."""
+        self.edit(gesture, kind="path", path=path, path_name=name)
+
+    def export(self, format: TrajectoryFormat = "json") -> tuple[str, bytes]:
+        """Name and content of a file with the path; JSON gives `redirect` the same video.
+
+        Raises:
+            ValueError: a format that cannot hold this path.
+        """
+        clip = self.clip
+        return exported(self.design, clip.source, clip.radius, format, clip.fps)
+
+
+def hit(
+    clip: PreparedClip, origin: Float[Tensor, "3"], direction: Float[Tensor, "3"], moment: int
+) -> Float[Tensor, "3"]:
+    """The nearest of a moment's points that lie on a ray.
+
+    Raises:
+        ValueError: there is none.
+    """
+    points = clip.cloud.points[moment][clip.cloud.valid[moment]]
+    ray = (direction / direction.norm()).to(points)
+    offset = points - origin.to(points)
+    along = offset @ ray
+    apart = (offset - along[:, None] * ray).norm(dim=1)
+    on_ray = (along > 0) & (apart < CLICK_TOLERANCE * along)
+    if not on_ray.any():
+        raise ValueError("There is nothing under the click; click on a point of the scene.")
+    return points[torch.where(on_ray, along, torch.inf).argmin()]
