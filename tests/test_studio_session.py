@@ -523,6 +523,19 @@ def test_the_estimate_names_the_stages(session: Session) -> None:
     assert all(step.seconds > 0 and step.gigabytes > 0 for step in session.estimates())
 
 
+def test_depth_that_is_known_costs_nothing_more(session: Session) -> None:
+    session.settings = replace(session.settings, depth=DepthSettings())
+    session.open(session.clip.path, "room")
+    assert [step.stage for step in session.estimates()] == ["render", "generate"]
+    assert session.job("somebody", "full").known_depth is not None
+    session.choose_speed("draft")
+    assert session.result_size == (32, 48)
+    assert [step.stage for step in session.estimates()] == ["depth", "render", "generate"]
+    draft = session.job("somebody", "draft")
+    assert draft.settings.clip.size == (32, 48)
+    assert draft.known_depth is None
+
+
 def test_only_the_newest_wish_is_fulfilled() -> None:
     done: list[int] = []
     gate = threading.Event()

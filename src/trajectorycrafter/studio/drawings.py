@@ -107,10 +107,10 @@ def key_table(design: Design, selected: int | None) -> str:
         moment = "" if key.source_frame is None else str(key.source_frame)
         cells = (
             key.frame,
-            f"{key.azimuth_deg:.0f}°",
-            f"{key.elevation_deg:.0f}°",
-            f"{key.roll_deg:.0f}°",
-            f"{key.dolly:+.2f}",
+            f"{_whole(key.azimuth_deg)}°",
+            f"{_whole(key.elevation_deg)}°",
+            f"{_whole(key.roll_deg)}°",
+            f"{round(key.dolly, 2) + 0.0:+.2f}",
             f"{key.zoom:.2f}",
             moment if design.time.kind == "keys" else "",
         )
@@ -123,6 +123,11 @@ def key_table(design: Design, selected: int | None) -> str:
         f'text-align:right;border-collapse:collapse"><tr style="opacity:.7">{head}</tr>'
         f"{''.join(rows)}</table></div>"
     )
+
+
+def _whole(value: float) -> int:
+    """Rounded; a whole number has no minus zero."""
+    return round(value)
 
 
 def notes(warnings: Sequence[str]) -> str:

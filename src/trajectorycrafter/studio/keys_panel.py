@@ -40,7 +40,7 @@ class KeysPanel:
                 for name, (label, low, high, step) in SLIDERS.items()
             }
             self._frame = gui.add_slider("At frame", min=0, max=1, step=1, initial_value=0)
-            self._moment = gui.add_slider("Shows source", min=0, max=1, step=1, initial_value=0)
+            self._moment = gui.add_slider("Source frame", min=0, max=1, step=1, initial_value=0)
             self._order = gui.add_button_group("Camera", ("Earlier", "Later"))
             self._look = gui.add_button("Look through it", icon=viser.Icon.FOCUS_2, color="gray")
             self._again = gui.add_button(

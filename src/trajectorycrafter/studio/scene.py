@@ -215,7 +215,7 @@ class Scene:
             f"/keys/{frame}",
             vertical_fov(cameras.K[frame], cameras.height),
             cameras.width / cameras.height,
-            scale=0.1 * self._opened.radius,
+            scale=0.075 * self._opened.radius,
             color=color,
             thickness=2.0,
             thickness_units="screen",
@@ -299,7 +299,7 @@ class Scene:
         with self._client.atomic():
             camera.up_direction = (0.0, -1.0, 0.0)
             camera.position = (0.5 * r, -0.45 * r, -0.75 * r)
-            camera.look_at = (0.05 * r, 0.1 * r, r)
+            camera.look_at = (0.1 * r, -0.12 * r, r)
 
     def look_through(self, cameras: Cameras, frame: int) -> None:
         """Stand where the new camera stands in an output frame, with its lens."""

@@ -153,8 +153,11 @@ class Session:
         """Seconds and memory of the full run's stages on this machine."""
         if self._gflops is None:
             self._gflops = measured_speed(self.settings)
-        frames = len(self.clip), self.design.frames
-        return planned(self.settings, *frames, self.result_size, gflops=self._gflops)
+        settings, frames = self.run_settings, (len(self.clip), self.design.frames)
+        steps = planned(settings, *frames, self.result_size, gflops=self._gflops)
+        if self._preparer.known_depth(self.clip.path, settings) is None:
+            return steps
+        return [step for step in steps if step.stage != "depth"]
 
     # The full run --------------------------------------------------------------------------------
 
@@ -181,13 +184,18 @@ class Session:
             return source.height, source.width
         return tuple(max(2, round(n / smaller / 16)) * 16 for n in (source.height, source.width))  # pyright: ignore[reportReturnType]
 
+    @property
+    def run_settings(self) -> RedirectSettings:
+        """All settings of the full run but its path, which comes with the job."""
+        camera = CameraSettings(source=self.settings.camera.source)
+        settings = replace(self.settings, camera=camera)
+        if self.speed == FULL:
+            return settings
+        return replace(settings, clip=replace(settings.clip, size=self.result_size))
+
     def job(self, user: str, name: str) -> JobSpec:
         """The full run of this design, for the queue."""
         _, path = self.editor.export("json")
-        # The path itself comes with the job; of the camera's settings only the source's count.
-        camera = CameraSettings(source=self.settings.camera.source)
-        settings = replace(self.settings, camera=camera)
-        if self.speed != FULL:
-            settings = replace(settings, clip=replace(settings.clip, size=self.result_size))
-        known = self._preparer.known_depth(self.clip.path, settings)
-        return JobSpec(self.clip.path, json.loads(path), settings, user, name, known_depth=known)
+        clip, settings = self.clip.path, self.run_settings
+        known = self._preparer.known_depth(clip, settings)
+        return JobSpec(clip, json.loads(path), settings, user, name, known_depth=known)

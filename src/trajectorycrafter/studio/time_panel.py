@@ -94,6 +94,6 @@ class TimePanel:
 HINTS: dict[TimeKind, str] = {
     "clip": "Time passes as in the clip, or as an imported path or preset has it.",
     "freeze": "Time stands still while the camera moves.",
-    "keys": "Every key shows the moment that it was captured at (tab Keys, Shows source).",
+    "keys": "Every key shows the moment that it was captured at (tab Keys, Source frame).",
     "curve": "Move the timeline to a frame, then choose which source frame it shows.",
 }
