@@ -106,7 +106,7 @@ def of_the_server(clip: Path, settings: RedirectSettings, folder: Path) -> float
     here = threading.Event()
 
     def welcome(client: viser.ClientHandle, user: User) -> None:
-        pages.append(Page(client, user, queue, preparer, settings))
+        pages.append(Page(client, user, queue, Session(preparer, settings)))
         here.set()
 
     studio.on_visit(welcome)

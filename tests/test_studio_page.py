@@ -182,8 +182,10 @@ def test_from_a_clip_to_a_downloaded_video(window: Window, clip: Clip, tmp_path:
     download.value.save_as(ran)
     paths = [make_trajectory(CameraSettings(trajectory=file), 9) for file in (exported, ran)]
     np.testing.assert_array_equal(paths[0].azimuth_deg.numpy(), paths[1].azimuth_deg.numpy())
-    # What was made outlives the window; another visitor sees none of it.
+    # Design and results outlive the window.
     page.reload()
+    window.tab("Keys")
+    page.locator("table.keys tr").nth(2).wait_for()
     window.tab("Run")
     page.locator(".job[data-state=done]").wait_for()
     with page.expect_popup() as popup:
@@ -224,6 +226,8 @@ def test_undo_time_and_pivot(window: Window, clip: Clip) -> None:
     page.get_by_text("around the subject to the right").wait_for()
     window.button("Click a point")
     page.get_by_text("Click a point of the scene").first.wait_for()
+    page.mouse.click(640, 420)
+    page.get_by_text("It turns about the clicked point").wait_for()
     before = window.picture()
     window.drag_slider("Frame", 1.0)
     window.waits_for_picture_other_than(before)

@@ -6,6 +6,7 @@ belong to the queue, whose folder outlives the server.
 
 import logging
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +21,7 @@ from .library import Clip, Library, User
 from .page import Page
 from .preparing import Preparer
 from .server import Studio, serve
+from .session import Session
 
 Say = Callable[[str], object]
 
@@ -37,6 +39,25 @@ class Running:
         """Stop serving; a running job goes on at the next start."""
         self._server.stop()
         self.queue.stop()
+
+
+class Sessions:
+    """The sessions of those who were here last, so that a page can be loaded again."""
+
+    KEPT = 8
+
+    def __init__(self, preparer: Preparer, settings: RedirectSettings):
+        self._new = partial(Session, preparer, settings)
+        self._kept: OrderedDict[str, Session] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, user: User) -> Session:
+        """The visitor's session; a new one if he has none any more."""
+        with self._lock:
+            found = self._kept[user.id] = self._kept.pop(user.id, None) or self._new()
+            while len(self._kept) > self.KEPT:
+                self._kept.popitem(last=False)
+            return found
 
 
 def launch(
@@ -64,11 +85,13 @@ def launch(
     library = Library(root, limits)
     queue, preparer = Queue(library), Preparer(root / "depth")
     studio = serve(library, queue, host=server.host, port=server.port, share=server.share)
+    sessions = Sessions(preparer, settings)
     pages: dict[int, Page] = {}
 
     def welcome(client: viser.ClientHandle, user: User) -> None:
-        page = pages[client.client_id] = Page(client, user, queue, preparer, settings, given)
-        if given is not None:
+        session = sessions.of(user)
+        page = pages[client.client_id] = Page(client, user, queue, session, given)
+        if given is not None and not session.is_open:
             # Depth takes its time; the window shall be there meanwhile.
             work = partial(page.attempt, partial(page.open, given))
             threading.Thread(target=work, daemon=True).start()

@@ -16,13 +16,12 @@ import viser
 from jaxtyping import Float
 from torch import Tensor
 
-from ..config import RedirectSettings
 from .clip_panel import ClipPanel
 from .jobs import Queue
 from .keys_panel import KeysPanel
 from .library import Clip, User
 from .path_panel import PathPanel
-from .preparing import Preparer, Tell
+from .preparing import Tell
 from .preview import Latest
 from .run_panel import RunPanel
 from .scene import Scene
@@ -47,17 +46,16 @@ class Page:
         client: viser.ClientHandle,
         user: User,
         queue: Queue,
-        preparer: Preparer,
-        settings: RedirectSettings,
+        session: Session,
         given: Clip | None = None,
     ):
         """
         Args:
+            session: the visitor's; another window of his may show it, too.
             given: a clip that everybody may see besides the shipped ones.
         """
         self.given = given
-        self.client, self.user, self.queue = client, user, queue
-        self.session = Session(preparer, settings)
+        self.client, self.user, self.queue, self.session = client, user, queue, session
         self.frame, self.marked = 0, True
         self.selected: int | None = None
         """Output frame of the key that is edited."""
@@ -70,6 +68,8 @@ class Page:
         self._redraw, self._recover = Latest(self._draw), Latest(self._cover)
         for loop in (self._play, self._watch_jobs):
             threading.Thread(target=loop, daemon=True).start()
+        if session.is_open:
+            self.fresh()
 
     def _build(self) -> None:
         gui = self.client.gui
@@ -187,6 +187,8 @@ class Page:
 
     def fresh(self) -> None:
         """The session has another clip, or other source cameras."""
+        if self._ended.is_set():
+            return
         clip = self.session.clip
         self.frame, self.selected, self._drawn = 0, None, None
         self.scene.open(clip)

@@ -94,11 +94,12 @@ class PathPanel:
         self._amount.label = "Amount" if preset.unit == "none" else preset.unit.capitalize()
         self._amount.disabled = preset.unit == "none"
         self._ease.value = design.ease
+        turns = "" if design.pivot is None else " It turns about the clicked point."
         self._about.content = drawings.said(
             {
-                "preset": f"{design.preset}: {preset.summary}.",
+                "preset": f"{design.preset}: {preset.summary}.{turns}",
                 "keys": f"The path goes through {len(design.keys)} keys (tab Keys). "
-                "Choosing a move leaves them.",
+                f"Choosing a move leaves them.{turns}",
                 "path": f"The path is {design.path_name}. Choosing a move leaves it.",
             }[design.kind]
         )

@@ -32,6 +32,7 @@ class RunPanel:
         self._speed = gui.add_dropdown("Speed", (*SPEEDS,))
         self._prompt = gui.add_text("Prompt", generator.prompt or "")
         self._seed = gui.add_number("Seed", generator.seed, min=0, step=1)
+        self._speed.value = page.session.speed
         self._plan = gui.add_html("")
         self._generate = gui.add_button("Generate", icon=viser.Icon.SPARKLES, color="green")
         gui.add_html(
