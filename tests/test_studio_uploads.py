@@ -85,7 +85,7 @@ def test_too_large_is_refused_before_a_byte_came(line: Line, told: list[str]) ->
     line.receive(part(500_000))
     assert line.taken == []
     assert told == [
-        "The file has 1 MB; at most 1 MB can be uploaded. Cut the clip or make it smaller."
+        "The file has 1.0 MB; at most 1 MB can be uploaded. Cut the clip or make it smaller."
     ]
     assert [type(message).__name__ for message in line.sent] == ["FileTransferPartAck"]
 

@@ -40,6 +40,7 @@ class RunPanel:
             "All results: gallery and comparisons</a></div>"
         )
         self._jobs = gui.add_folder("Jobs")
+        self.refresh()
         page.when(self._model, lambda _: self._chosen())
         page.when(self._speed, lambda _: self._chosen())
         page.when(self._prompt, lambda _: self._chosen())

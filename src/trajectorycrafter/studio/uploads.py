@@ -41,8 +41,8 @@ def limit_uploads(
         if message.size_bytes + sum(left.values()) > most_bytes:
             end(message)
             refuse(
-                f"The file has {message.size_bytes / 1e6:.0f} MB; at most {most_bytes / 1e6:.0f} "
-                "MB can be uploaded. Cut the clip or make it smaller."
+                f"The file has {message.size_bytes / 1e6:.1f} MB; at most {most_bytes / 1e6:g} MB "
+                "can be uploaded. Cut the clip or make it smaller."
             )
             return
         left[message.transfer_uuid] = message.size_bytes

@@ -34,7 +34,7 @@ class ViewPanel:
             self.frame = gui.add_slider("Frame", min=0, max=1, step=1, initial_value=0)
             self.play = gui.add_button("Play", icon=viser.Icon.PLAYER_PLAY)
             self._marked = gui.add_checkbox("Mark holes", True)
-            self._notes = gui.add_html("")
+            self._notes = gui.add_html(drawings.said("Open or upload a clip (tab Clip)."))
             self._source = gui.add_image(EMPTY, label="Source", format="jpeg", jpeg_quality=75)
         panel.dock_left()
         panel.set_width(WIDTH)
