@@ -132,11 +132,13 @@ def studio(
     depth: Flat[DepthSettings] = DepthSettings(),
     generator: Flat[GeneratorSettings] = GeneratorSettings(),
     machine: Flat[MachineSettings] = MachineSettings(),
+    source: str = "static",
 ) -> None:
     """Design a camera path by hand in the browser, see it at once, generate, compare.
 
     Args:
         clip: Shown first: a video, a folder of images, an image, or the word demo.
+        source: Where the source camera was: static, colmap, or file:PATH.
     """
     try:
         from .studio.app import run as serve
@@ -145,7 +147,10 @@ def studio(
             f"The studio needs the extra studio: pip install '.[studio]' ({error})."
         ) from error
     serve(
-        clip, RedirectSettings(frames, CameraSettings(), depth, generator, machine), server, limits
+        clip,
+        RedirectSettings(frames, CameraSettings(source=source), depth, generator, machine),
+        server,
+        limits,
     )
 
 

@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from .page import Page
 
 NO_CLIPS: tuple[str, ...] = ("-",)
-STANDS = "stands still"
-SOURCES = {STANDS: "static", "moves: find it (COLMAP)": "colmap"}
+SOURCES = {"stands still": "static", "moves: find it (COLMAP)": "colmap"}
 
 
 class ClipPanel:
@@ -22,6 +21,10 @@ class ClipPanel:
         self._page = page
         gui = page.client.gui
         self._names: dict[str, Clip] = {}
+        given = page.session.settings.camera.source
+        self._sources = (
+            dict(SOURCES) if given in SOURCES.values() else {**SOURCES, "as given": given}
+        )
         self._choice = gui.add_dropdown("Clip", NO_CLIPS)
         self._open = gui.add_button("Open", icon=viser.Icon.FOLDER)
         self._upload = gui.add_upload_button(
@@ -31,7 +34,7 @@ class ClipPanel:
         self._bar = gui.add_progress_bar(0, animated=True, visible=False)
         self._about = gui.add_html(drawings.said("No clip is open."))
         with gui.add_folder("Source camera"):
-            self._source = gui.add_dropdown("The camera", tuple(SOURCES))
+            self._source = gui.add_dropdown("The camera", tuple(self._sources))
         with gui.add_folder("Points", expand_by_default=False):
             self._size = gui.add_slider("Size", min=0.3, max=4.0, step=0.1, initial_value=1.0)
         self.list_clips()
@@ -71,7 +74,7 @@ class ClipPanel:
             f"{clip.fps:g} per second; subject at {clip.radius:.2f} scene units."
         )
         kind = session.settings.camera.source
-        self._source.value = next((n for n, k in SOURCES.items() if k == kind), STANDS)
+        self._source.value = next(words for words, k in self._sources.items() if k == kind)
 
     def show_progress(self, stage: str, share: float) -> None:
         """How far the opening of a clip is; an empty stage ends it."""
@@ -93,10 +96,10 @@ class ClipPanel:
 
     def _find_source(self, words: str) -> None:
         page = self._page
-        if page.session.settings.camera.source == SOURCES[words]:
+        if page.session.settings.camera.source == self._sources[words]:
             return
         with page.progress("Source camera") as tell:
-            page.session.change_source(SOURCES[words], tell)
+            page.session.change_source(self._sources[words], tell)
         page.fresh()
 
 

@@ -79,7 +79,20 @@ class Scene:
         self._moments, self._keys, self._gizmo, self._shown = {}, {}, None, -1
         self._camera, self._pyramids = None, None
         self._clip = clip
+        self._show_source_path()
         self.go_home()
+
+    def _show_source_path(self) -> None:
+        """Where the source camera went, if it moved."""
+        source = self._opened.source
+        centres = source.centers.numpy()
+        if len(source) == 1 or float(np.ptp(centres, axis=0).max()) < 1e-6:
+            return
+        pieces = np.stack([centres[:-1], centres[1:]], axis=1)
+        self._lines("/source_path/line", pieces, np.tile(GREY, (len(pieces), 1)), 2.0)
+        lines = frustum_lines(source[_spread(len(source))], 0.05 * self._opened.radius)
+        lines = lines.reshape(-1, 2, 3)
+        self._lines("/source_path/cameras", lines, np.tile(GREY, (len(lines), 1)), 1.0)
 
     @property
     def _opened(self) -> PreparedClip:
@@ -152,8 +165,8 @@ class Scene:
         if len(centres) > 1:
             pieces = np.stack([centres[:-1], centres[1:]], axis=1)
             self._lines("/path/line", pieces, _ramp(len(pieces)), 3.0)
-        chosen = np.unique(np.linspace(0, len(cameras) - 1, SHOWN_CAMERAS).round().astype(int))
-        lines = frustum_lines(cameras[chosen.tolist()], 0.07 * clip.radius)
+        chosen = _spread(len(cameras))
+        lines = frustum_lines(cameras[chosen], 0.07 * clip.radius)
         colors = np.repeat(_ramp(len(chosen))[:, None], lines.shape[1], axis=1)
         pyramids = self._lines("/path/cameras", lines.reshape(-1, 2, 3), colors.reshape(-1, 3), 1.2)
         self._pyramids = pyramids, centres[chosen]
@@ -335,6 +348,11 @@ def frame_fov(view_fov_rad: float, frame_aspect: float, view_aspect: float) -> f
     """The inverse of `viewport_fov`."""
     grown = max(1.0, frame_aspect / max(view_aspect, 1e-3))
     return 2 * math.atan(math.tan(view_fov_rad / 2) / grown)
+
+
+def _spread(frames: int) -> list[int]:
+    """The frames whose cameras are drawn."""
+    return sorted(set(np.linspace(0, frames - 1, SHOWN_CAMERAS).round().astype(int).tolist()))
 
 
 def _ramp(count: int) -> np.ndarray:
