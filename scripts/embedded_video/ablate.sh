@@ -53,4 +53,7 @@ for seed in 0 1 2; do
         models+=("$made")
     done
 done
-python "$here/score.py" "$work/test" "${models[@]}" --metrics psnr ssim dino
+# shellcheck disable=SC2086
+python "$here/score.py" "$work/test" "${models[@]}" --metrics psnr ssim dino \
+    --ranges ${RANGES:-10 20 40 60}
+python "$here/table.py" "$work/test/scores.jsonl"

@@ -78,7 +78,7 @@ class Settings:
     """Weight of the absolute error beside the squared one."""
     latents: float = 0.1
     """Weight of the error in latents."""
-    structure: float = 0.05
+    structure: float = 0.1
     """Weight of 1 - SSIM."""
     perceptual: float = 0.0
     """Weight of the difference of VGG16 features in two frames a clip."""
