@@ -61,7 +61,8 @@ def broken_state() -> None:
 
 
 def wait_long(item: int) -> None:
-    time.sleep(60)
+    Path(os.environ["BEGUN"], str(item)).touch()
+    time.sleep(120)
 
 
 def test_one_worker_is_this_process_and_needs_no_pickling() -> None:
@@ -160,22 +161,22 @@ def test_workers_end_with_their_parent(tmp_path: Path, stop: signal.Signals) -> 
             print(list(run_all(wait_long, [1, 2, 3], workers=2)))
         """)
     )
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "BEGUN": str(begun)}
     parent = subprocess.Popen(
         [sys.executable, script], env=environment, stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 30
-    while True:
-        children = psutil.Process(parent.pid).children()
-        workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
-        if len(workers) == 2 or time.monotonic() > deadline:
-            break
+    deadline = time.monotonic() + 90
+    while len(list(begun.iterdir())) < 2:  # Both are at work, which is when users stop them.
+        assert time.monotonic() < deadline
         time.sleep(0.05)
+    children = psutil.Process(parent.pid).children()
+    workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
     assert len(workers) == 2
-    time.sleep(1.5)  # past their imports, which is where they stand when users stop them
     parent.send_signal(stop)
-    _, said = parent.communicate(timeout=20)
-    gone, alive = psutil.wait_procs(workers, timeout=10)
+    _, said = parent.communicate(timeout=60)
+    gone, alive = psutil.wait_procs(workers, timeout=30)
     assert not alive
     assert len(gone) == 2
     assert said.count("Traceback") == (1 if stop == signal.SIGINT else 0), said

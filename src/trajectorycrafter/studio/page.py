@@ -63,8 +63,9 @@ class Page:
         self._last_edit = 0.0
         self._ended, self._playing = threading.Event(), threading.Event()
         self.scene = Scene(client, self.select, self._key_dragged)
-        self._build()
         limit_uploads(client, user.library.limits.upload_bytes, self.tell)
+        with client.atomic():  # Nothing can be pressed before all of it is there to answer.
+            self._build()
         self._redraw, self._recover = Latest(self._draw), Latest(self._cover)
         for loop in (self._play, self._watch_jobs):
             threading.Thread(target=loop, daemon=True).start()
