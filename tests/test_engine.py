@@ -165,7 +165,12 @@ def test_workers_end_with_their_parent(tmp_path: Path, stop: signal.Signals) -> 
     begun.mkdir()
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "BEGUN": str(begun)}
     parent = subprocess.Popen(
-        [sys.executable, script], env=environment, stderr=subprocess.PIPE, text=True
+        [sys.executable, script],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Shells let what they start in the background ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     deadline = time.monotonic() + 90
     while len(list(begun.iterdir())) < 2:  # Both are at work, which is when users stop them.
