@@ -112,3 +112,21 @@ def test_the_error_falls_and_the_model_loads(finish, start: Path, tmp_path: Path
     model = EmbeddedModel.load(tmp_path / "run" / "model")
     assert model.decoder is not None
     assert model.codec.config["latent_channels"] == 8
+    told = json.loads((tmp_path / "run" / "model" / "decoder" / "config.json").read_text())
+    assert str(start) not in json.dumps(told)
+
+
+def test_windows_and_logarithms_are_what_they_say(finish) -> None:
+    frames = torch.rand(2, 3, 20, 30)
+    pooled = torch.nn.functional.avg_pool2d(frames, 7, stride=1, padding=3, count_include_pad=False)
+    means = finish.window_means(20, 7) @ frames @ finish.window_means(30, 7).T
+    assert torch.allclose(means, pooled, atol=1e-6)
+    clip = torch.rand(1, 3, 3, 20, 30) * 2 - 1
+    assert float(finish.dissimilarity(clip, clip, torch.ones(1, 3, 1, 20, 30))) < 1e-6
+    # One frame has an error of 0.1 in its holes, one of 0.2, and one has no holes.
+    holes = torch.zeros(1, 3, 1, 20, 30)
+    holes[:, :2, :, 5:9] = 1
+    error = torch.full((1, 3, 3, 20, 30), 0.1)
+    error[:, 1] = 0.2
+    expected = torch.tensor([0.01, 0.04]).add(finish.FLOOR).log().mean()
+    assert torch.allclose(finish.log_error(error, holes), expected, atol=1e-5)

@@ -273,6 +273,13 @@ def test_dino_distance_is_one_minus_the_cosine_of_tokens(photographs: torch.Tens
     assert float(ours) == pytest.approx(1 - cosine.mean(), abs=1e-5)
 
 
+def test_dino_distance_takes_frames_made_in_inference_mode(photographs: torch.Tensor) -> None:
+    usual = dino_distance(photographs[:1].flip(-1), photographs[:1])
+    with torch.inference_mode():
+        made = photographs[:1].flip(-1)
+    assert torch.allclose(dino_distance(made, photographs[:1]), usual, atol=1e-5)
+
+
 def test_dino_distance_minds_the_thing_more_than_a_shift(photographs: torch.Tensor) -> None:
     shifted = photographs[:1].roll(3, dims=3)
     other = photographs[1:]

@@ -109,7 +109,12 @@ def draw_frames(
 
 
 def log_error(error: Tensor, holes: Tensor) -> Tensor:
-    """Natural logarithm of the squared error in holes, the mean over frames that have holes."""
+    """Natural logarithm of the squared error in holes, the mean over frames that have holes.
+
+    Args:
+        error: Difference of frames in [-1, 1], `b T 3 H W`.
+        holes: 1 in holes, else 0, `b T 1 H W`.
+    """
     each, size = (2, 3, 4), holes.sum((2, 3, 4))
     squared = (error.square() * holes).sum(each) / (3 * size.clamp(min=1))
     counts = (size > 0).to(error)
@@ -346,7 +351,9 @@ class Run:
         with self.averaged():
             parts = {"transformer": self.model.transformer, "decoder": self.model.decoder}
             for name, part in parts.items():
-                copy.deepcopy(part).half().save_pretrained(self.settings.out / "model" / name)
+                made = copy.deepcopy(part).half()
+                made.register_to_config(_name_or_path="")  # Where it began is nobody's business.
+                made.save_pretrained(self.settings.out / "model" / name)
         self.model.codec.save_pretrained(self.settings.out / "model" / "codec")
 
 
