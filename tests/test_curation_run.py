@@ -28,6 +28,7 @@ from trajectorycrafter.curation.settings import (
     TripletSettings,
     WindowSettings,
 )
+from trajectorycrafter.run_folder import WORK
 from trajectorycrafter.samples import SampleDataset, read_index, read_sample
 
 QUICK = {
@@ -204,7 +205,7 @@ def run_until(folder: Path, lines: int, workers: int) -> None:
     )
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([sys.executable, script], env=environment)
-    log = folder / "clips.jsonl"
+    log = folder / WORK / "clips.jsonl"
     deadline = time.monotonic() + 60
     while not log.exists() or log.read_bytes().count(b"\n") < lines:
         assert process.poll() is None and time.monotonic() < deadline
@@ -216,9 +217,9 @@ def run_until(folder: Path, lines: int, workers: int) -> None:
 def test_a_killed_run_resumes_without_loss_or_duplicates(tmp_path: Path, unbroken: Path) -> None:
     folder = tmp_path / "out"
     run_until(folder, 3, workers=1)
-    before = len((folder / "clips.jsonl").read_text().splitlines())
+    before = len((folder / WORK / "clips.jsonl").read_text().splitlines())
     assert 3 <= before < 9
-    assert not (folder / "card.html").exists()
+    assert [path.name for path in folder.iterdir()] == [WORK]
     done = curate(SCENES, folder, resume=True, say=quiet)
     assert 0 < done.made <= 9 - before + 1
     assert_same(folder, unbroken)
@@ -280,7 +281,7 @@ def test_folders_of_others_are_left_alone(tmp_path: Path, unbroken: Path) -> Non
         curate(SCENES, tmp_path)
     with pytest.raises(ValueError, match="nothing to resume"):
         curate(SCENES, tmp_path / "none", resume=True)
-    with pytest.raises(ValueError, match="made with other seed"):
+    with pytest.raises(ValueError, match="with other settings: seed"):
         curate(replace(SCENES, seed=1), unbroken, resume=True)
     few = replace(SCENES, scene=replace(SCENES.scene, scenes=1))
     curate(few, tmp_path, overwrite=True, say=quiet)

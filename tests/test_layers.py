@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "trajectorycrafter"
 LAYER = {
     "geometry": 0, "video": 0, "video_files": 0, "video_writing": 0,
-    "files": 0, "engine": 0, "config": 0, "machine": 0, "plugins": 0,
+    "files": 0, "run_folder": 0, "engine": 0, "config": 0, "machine": 0, "plugins": 0,
     "released": 0,
     "rendering": 1, "synthetic": 1, "pictures": 1, "samples": 1,
     "depth": 2, "source_cameras": 2, "captioning": 2, "model": 2,

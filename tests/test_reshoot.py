@@ -12,9 +12,11 @@ from conftest import Clip
 
 from trajectorycrafter import cli, redirect
 from trajectorycrafter.config import CameraSettings, ClipSettings, DepthSettings, RedirectSettings
+from trajectorycrafter.geometry.presets import preset
+from trajectorycrafter.geometry.trajectory_files import write_trajectory
 from trajectorycrafter.reshoot import OUTPUTS, default_size, make_trajectory
 from trajectorycrafter.video import Depth, Video
-from trajectorycrafter.video_files import probe
+from trajectorycrafter.video_files import clip_path, demo_clip, probe
 
 
 def arguments(clip: Clip, out: Path, *more: str, camera: str | None = "orbit-right") -> list[str]:
@@ -87,9 +89,9 @@ def test_a_run_repeats_from_the_trajectory_it_wrote(clip: Clip, tmp_path: Path) 
     assert (first - second).abs().max() < 0.02
 
 
-@pytest.mark.parametrize("preset", ["dolly-in", "bullet", "dolly-zoom", "static", "spiral"])
-def test_presets_run(clip: Clip, tmp_path: Path, preset: str) -> None:
-    assert cli.run(arguments(clip, tmp_path / "out", camera=preset)) == 0
+@pytest.mark.parametrize("name", ["dolly-in", "bullet", "dolly-zoom", "static", "spiral"])
+def test_presets_run(clip: Clip, tmp_path: Path, name: str) -> None:
+    assert cli.run(arguments(clip, tmp_path / "out", camera=name)) == 0
 
 
 def test_parity_mode_works_at_the_released_sizes(clip: Clip, tmp_path: Path) -> None:
@@ -285,7 +287,7 @@ BAD = {
     "device": with_args("device|Device", "--device", "cuda"),
     "out is a file": out_is_a_file,
     "out is taken": out_is_taken,
-    "nothing to resume": with_args("no run to resume", "--resume"),
+    "nothing to resume": with_args("nothing to resume", "--resume"),
     "unknown flag": with_args("", "--no-such-flag"),
     "not a number": with_args("", "--frames", "many"),
 }
@@ -316,6 +318,77 @@ def test_a_taken_folder_is_replaced_when_asked_and_strangers_stay(
     assert cli.run(arguments(clip, out, "--overwrite")) == 0
     assert (out / "mine.txt").read_text() == "keep"
     assert probe(out / "video.mp4").frames == 9
+
+
+def test_an_earlier_result_stays_until_the_new_one_is_whole(
+    clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    assert cli.run(arguments(clip, out)) == 0
+    before = {p.name: p.read_bytes() for p in out.iterdir()}
+
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    def broken(*args, **kwargs):
+        raise ValueError("this clip cannot be used")
+
+    for failure in (stop, broken):
+        with monkeypatch.context() as patch:
+            patch.setattr("trajectorycrafter.generation.fill", failure)
+            assert cli.run(arguments(clip, out, "--overwrite", camera="dolly-in")) in (1, 2)
+        assert {p.name: p.read_bytes() for p in out.iterdir() if p.is_file()} == before
+    # A render has fewer files; what is left of the earlier run goes when it is whole.
+    args = ["render", *arguments(clip, out, "--overwrite", camera="dolly-in")[1:]]
+    assert cli.run(args) == 0
+    assert not (out / "video.mp4").exists()
+    assert sorted(p.name for p in out.iterdir()) == sorted(
+        set(OUTPUTS) - {"video.mp4", "comparison.mp4"}
+    )
+
+
+@pytest.mark.parametrize("which", ["clip", "depth", "trajectory", "folder", "linked"])
+def test_what_a_run_reads_is_never_replaced(clip: Clip, tmp_path: Path, which: str, capsys) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    args = arguments(clip, out, "--overwrite", camera=None if which == "trajectory" else "dolly-in")
+    if which == "clip":
+        read = out / "video.mp4"
+        read.write_bytes(clip.path.read_bytes())
+        args[1] = str(read)
+    elif which == "linked":
+        read = out / "video.mp4"
+        read.symlink_to(clip.path)
+        args[1] = str(read)
+    elif which == "folder":
+        read = clip.video.write(out / "frames") / "00000.png"
+        args[1] = args[args.index("--out") + 1] = str(out / "frames")
+    elif which == "depth":
+        read = out / "depth.npz"
+        read.write_bytes(clip.depth_path.read_bytes())
+        args[args.index("--depth") + 1] = f"file:{read}"
+    else:
+        read = out / "trajectory.json"
+        write_trajectory(preset("dolly-in", 9), read)
+        args += ["--trajectory", str(read)]
+    held = read.read_bytes()
+    assert cli.run(args) == 2
+    assert "would replace" in capsys.readouterr().err
+    assert read.read_bytes() == held
+    assert len(list(out.rglob("*"))) == (1 if which != "folder" else 10)
+
+
+def test_demo_is_the_shipped_clip_and_a_folder_of_that_name_is_spelled_out(
+    clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    clip.video.write(tmp_path / "demo")
+    assert clip_path("demo") == demo_clip()
+    assert clip_path("./demo").resolve() == clip_path(Path("demo")).resolve() == tmp_path / "demo"
+    args = arguments(clip, tmp_path / "out", "--frames", "9")
+    args[1] = "./demo"
+    assert cli.run(args) == 0
+    assert len(list((tmp_path / "demo").iterdir())) == 9
 
 
 def test_a_full_disk_leaves_no_half_file(
@@ -354,7 +427,10 @@ def test_a_stopped_run_resumes_at_its_stage(
         assert cli.run(arguments(clip, out)) == 1
     assert "--resume" in capsys.readouterr().err
     assert not (out / "video.mp4").exists()
-    assert json.loads((out / "run.json").read_text())["status"] == "running"
+    assert json.loads((out / ".partial" / "run.json").read_text())["status"] == "running"
+    assert [p.name for p in out.iterdir()] == [".partial"]
+    assert cli.run(arguments(clip, out)) == 2
+    assert "was stopped. Use --resume" in capsys.readouterr().err
 
     # Another camera is another run: it is refused, and says what differs.
     assert cli.run(arguments(clip, out, "--resume", camera="dolly-in")) == 2
@@ -364,7 +440,11 @@ def test_a_stopped_run_resumes_at_its_stage(
     assert "depth: taken from the earlier run" in capsys.readouterr().out
     assert cli.run(arguments(clip, tmp_path / "whole")) == 0
     assert (out / "video.mp4").read_bytes() == (tmp_path / "whole" / "video.mp4").read_bytes()
-    assert not (out / ".stages").exists()
+    assert sorted(p.name for p in out.iterdir()) == sorted(OUTPUTS)
+    began = (out / "run.json").read_bytes()
+    assert cli.run(arguments(clip, out, "--resume")) == 0
+    assert "done before" in capsys.readouterr().out
+    assert (out / "run.json").read_bytes() == began
 
 
 def test_an_unforeseen_failure_is_one_line_and_code_1(

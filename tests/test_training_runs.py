@@ -19,6 +19,7 @@ from torch import Tensor
 from training_material import settings, write_samples
 
 from trajectorycrafter.model.checkpoints import load_transformer, save
+from trajectorycrafter.run_folder import WORK
 from trajectorycrafter.training.presets import REFERENCE
 from trajectorycrafter.training.run_folder import read_curve
 from trajectorycrafter.training.settings import LoraSettings, TrainSettings, changed, to_json
@@ -99,7 +100,7 @@ def test_average_is_saved_beside_the_weights(samples: Path, tmp_path: Path) -> N
     chosen = changed(settings("tiny-stage1", samples, steps=3, ema=0.5), "log", checkpoint_every=1)
 
     def look(step: int) -> None:
-        place = tmp_path / f"checkpoints/step-{step:06d}/trained.safetensors"
+        place = tmp_path / WORK / f"checkpoints/step-{step:06d}/trained.safetensors"
         seen.append(load_file(place)["proj_out.weight"])
 
     train(chosen, tmp_path, on_step=look)
@@ -181,12 +182,13 @@ def test_a_killed_run_goes_on_exactly(samples: Path, tmp_path: Path) -> None:
         tmp_path / "killed.py", str(tmp_path / "settings.json"), str(tmp_path / "killed")
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert len(losses(tmp_path / "killed")) == 5  # the fifth step's line is beyond the checkpoint
+    # The fifth step's line is beyond the checkpoint.
+    assert len(losses(tmp_path / "killed" / WORK)) == 5
     assert not (tmp_path / "killed/model").exists()
     # A checkpoint that was being written counts for nothing.
-    (tmp_path / "killed/checkpoints/.partial.step-000006").mkdir()
+    (tmp_path / "killed/.partial/checkpoints/.partial.step-000006").mkdir()
 
-    with pytest.raises(FileExistsError, match="--resume"):
+    with pytest.raises(ValueError, match="--resume"):
         train(chosen, tmp_path / "killed")
     with pytest.raises(ValueError, match=r"optimizer\.lr"):
         train(changed(chosen, "optimizer", lr=1.0), tmp_path / "killed", resume=True)

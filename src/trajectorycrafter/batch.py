@@ -4,11 +4,9 @@ The one thing a reader would get wrong: `batch.json` tells how things stand, but
 trust it; whether a clip is done is read from its own `run.json`.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +18,18 @@ from .machine import pick_device, pick_dtype
 from .manifest import Job, check_depth_name, read_manifest
 from .pipeline import TrajectoryCrafter
 from .plan import duration
-from .reshoot import redirect
+from .reshoot import (
+    OUTPUTS,
+    RECORD,
+    inputs_of,
+    is_done,
+    redirect,
+    same_run,
+    what_it_depends_on,
+)
+from .run_folder import check_claim, check_inputs, read_record, unfinished
+
+BOARD = "batch.json"
 
 Say = Callable[[str], None]
 Status = Literal["waiting", "running", "done", "failed", "stopped"]
@@ -109,7 +118,8 @@ def redirect_all(
         raise ValueError(f"All lines of {manifest} have a result; there is nothing to make.")
     check_engine(engine, workers)
     check_common(jobs, settings, render_only)
-    check_folder(out, "batch.json", overwrite=overwrite, resume=resume)
+    check_claim(out, BOARD, "a batch", overwrite=overwrite, resume=resume)
+    check_batch_inputs(jobs, out, settings, Path(manifest))
     return redirect_jobs(
         jobs,
         out,
@@ -140,13 +150,13 @@ def redirect_jobs(
     records = {job.name: _record(job, settings) for job in jobs}
     open_tasks = []
     for task in tasks:
-        if resume and is_done(task):
+        if resume and task_is_done(task):
             records[task.name] = replace(records[task.name], status="done")
         else:
             open_tasks.append(task)
     found = len(tasks) - len(open_tasks)
     say(f"{len(tasks)} clips: {found} done before, {len(open_tasks)} to do; {workers} at a time")
-    board = _Board(out / "batch.json", records)
+    board = _Board(out / BOARD, records)
     board.write()
     progress = Progress(len(open_tasks), say)
     try:
@@ -189,69 +199,30 @@ def check_common(jobs: list[Job], settings: RedirectSettings, render_only: bool 
         )
 
 
+def check_batch_inputs(
+    jobs: list[Job], out: Path, settings: RedirectSettings, manifest: Path
+) -> None:
+    """Raises ValueError if a clip's results would replace anything that some clip needs."""
+    inputs = [manifest]
+    for job in jobs:
+        inputs += inputs_of(job.clip, job.settings(settings))
+        inputs += [path for path in (job.target, job.result) if path is not None]
+    check_inputs([out / job.name for job in jobs if job.result is None], OUTPUTS, inputs)
+    check_inputs([out], [BOARD], inputs)
+
+
 def _names_path(settings: RedirectSettings) -> list[bool]:
     camera = settings.camera
     return [value is not None for value in (camera.camera, camera.target, camera.trajectory)]
 
 
-def check_folder(out: Path, record: str, *, overwrite: bool, resume: bool) -> None:
-    """Say if `out` is not ours to write.
-
-    Args:
-        record: the file that every folder of ours has.
-
-    Raises:
-        ValueError: a file, a folder with other things in it, or nothing to resume.
-    """
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out {out} is a file; expected a folder.")
-    if resume and not (out / record).exists():
-        raise ValueError(f"{out} holds nothing to resume (no {record}); start without --resume.")
-    if not (resume or overwrite) and out.exists() and any(out.iterdir()):
-        raise ValueError(
-            f"{out} is not empty. Use --resume to go on with an earlier batch, --overwrite to "
-            "replace it, or another --out."
-        )
-
-
-def check_same(record: Path, now: dict[str, Any], held: str) -> None:
-    """Say if a run that shall be resumed was made with other settings.
-
-    Args:
-        record: the settings it was made with, as JSON.
-        held: what the folder holds, in words: "an evaluation".
-
-    Raises:
-        ValueError: some are other than `now`; names them.
-    """
-    earlier = json.loads(record.read_text(encoding="utf-8"))
-    differing = [key for key in now if earlier.get(key) != now[key]]
-    if differing:
-        raise ValueError(
-            f"{record.parent} holds {held} with other {' and '.join(differing)}. Resume with the "
-            "same, use --overwrite to begin anew, or choose another --out."
-        )
-
-
-def is_done(task: Task) -> bool:
+def task_is_done(task: Task) -> bool:
     """Whether the folder holds the finished run of this very task."""
-    run = _run_record(task.folder)
-    if run is None or run.get("status") != "done" or not _same(run, task):
-        return False
-    return all((task.folder / name).exists() for name in run.get("outputs", []))
+    return is_done(task.folder, _depends(task))
 
 
-def _same(run: dict[str, Any], task: Task) -> bool:
-    """Whether a `run.json` is of this clip and these settings."""
-    stat = task.clip.stat()
-    clip = {
-        "path": str(task.clip),
-        "bytes": stat.st_size,
-        "modified": datetime.fromtimestamp(stat.st_mtime, UTC).isoformat(),
-    }
-    settings = json.loads(json.dumps(asdict(task.settings), default=str))
-    wanted = {"input": clip, "settings": settings, "render_only": task.render_only}
-    return all(run.get(key) == value for key, value in wanted.items())
+def _depends(task: Task) -> dict[str, Any]:
+    return what_it_depends_on(task.clip, task.settings, task.render_only)
 
 
 # --------------------------------------------------------------------------------------- one clip
@@ -291,24 +262,14 @@ def redirect_task(task: Task, parts: Parts, say: Say = lambda line: None) -> Non
 
 def _how(task: Task) -> tuple[bool, bool]:
     """Whether to go on with what is in the folder, and whether to replace it."""
-    run = _run_record(task.folder)
-    if not task.resume or run is None:
-        # A kill may leave a folder in which nothing was finished, not even the record.
-        left = list(task.folder.iterdir()) if task.folder.is_dir() else []
-        return False, task.overwrite or all(path.name.startswith(".") for path in left)
-    if _same(run, task):
-        stopped = run.get("status") == "running"
-        return stopped, not stopped  # done, but not whole: files were removed
+    stopped, ended = unfinished(task.folder, RECORD), read_record(task.folder / RECORD)
+    if not task.resume or (stopped is None and ended is None):
+        return False, task.overwrite
+    for found, is_stopped in ((stopped, True), (ended, False)):
+        if found is not None and same_run(found, _depends(task)):
+            return is_stopped, not is_stopped  # done, but not whole: files were removed
     # With other settings, redirect itself says what differs.
     return not task.overwrite, task.overwrite
-
-
-def _run_record(folder: Path) -> dict[str, Any] | None:
-    try:
-        run = json.loads((folder / "run.json").read_text())
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
-        return None
-    return run if isinstance(run, dict) else None
 
 
 def _task(

@@ -265,11 +265,9 @@ def _existing(text: str, folder: Path) -> Path:
 
 
 def _clip(text: str, folder: Path) -> Path:
-    from .video_files import demo_clip
+    from .video_files import clip_path
 
-    if text == "demo" and not (folder / text).exists():
-        return demo_clip()
-    return _existing(text, folder)
+    return _existing(str(clip_path(text, folder)), folder)
 
 
 def _name(text: str) -> str:
@@ -381,11 +379,13 @@ def _values(job: Job, folder: Path) -> dict[str, str]:
         path = Path(os.path.abspath(path))
         return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
 
+    near_clip = near(job.clip)
+    own = f"./{near_clip}" if near_clip == "demo" else near_clip  # the bare word is the shipped one
     depth = job.depth
     if depth is not None and depth.startswith("file:"):
         depth = f"file:{near(Path(depth.removeprefix('file:')))}"
     values = {
-        "clip": "demo" if job.clip == demo_clip() else near(job.clip),
+        "clip": "demo" if job.clip == demo_clip() else own,
         "trajectory": job.path_text if job.trajectory is None else near(job.trajectory),
         "prompt": job.prompt,
         "name": job.name,

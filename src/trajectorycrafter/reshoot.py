@@ -1,12 +1,11 @@
 """The job: a clip and a camera path in, a folder with the re-shot video and all that led to it out.
 
-The one thing a reader would get wrong: `run.json` is written first (status "running") and last
-(status "done"); with `resume`, stages that the first run finished are read from `out/.stages`.
+The one thing a reader would get wrong: everything is written into `out/.partial` (`run_folder.py`),
+where `run.json` says "running"; it takes the place of an earlier run's files when all is done.
 """
 
 import json
 import platform
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -31,10 +30,11 @@ from .machine import measured_gflops, pick_device, pick_dtype
 from .pipeline import DEPTH_FILE, TrajectoryCrafter
 from .plan import Estimate, coverage_bar, duration, estimate
 from .rendering.render import coverage
+from .run_folder import check_inputs, claim, difference, read_record, settle
 from .shot import Result, Shot
 from .stages import Stages
 from .video import Video
-from .video_files import FrameChoice, VideoInfo, demo_clip, probe
+from .video_files import FrameChoice, VideoInfo, clip_path, probe
 
 OUTPUTS = (
     "video.mp4",
@@ -47,6 +47,9 @@ OUTPUTS = (
     "path.png",
     "run.json",
 )
+RECORD = "run.json"
+DEPENDS = ("input", "settings", "render_only")
+"""Entries of the record in which a run that goes on must agree with the one before."""
 SMALLEST = 32
 """Pixels a side; less cannot hold a scene."""
 
@@ -70,7 +73,7 @@ def redirect(
     Args:
         clip: a video, a folder of images, an image, or the word `demo` for the clip in the package.
         out: made if need be; gets the files of `OUTPUTS`.
-        overwrite: replace the outputs of an earlier run.
+        overwrite: replace the outputs of an earlier run, when this one is whole.
         resume: go on with an earlier run of the same clip and settings that was stopped.
         render_only: stop before the generator; needs no weights.
         crafter: does the work, with its own settings in place of `settings`; one that has loaded
@@ -84,27 +87,41 @@ def redirect(
 
     Raises:
         FileNotFoundError: no such clip, trajectory or weights.
-        ValueError: input that cannot be used, or `out` is taken.
+        ValueError: input that cannot be used, or `out` is taken or holds what is read.
         OSError: `out` cannot be written.
     """
     settings = crafter.settings if crafter is not None else settings or RedirectSettings()
-    source = demo_clip() if str(clip) == "demo" and not Path(clip).exists() else Path(clip)
-    out = Path(out)
+    source, out = clip_path(clip), Path(out)
+    check_inputs([out], OUTPUTS, inputs_of(source, settings))
     choice = check_run(source, settings, render_only=render_only)
     crafter = crafter or TrajectoryCrafter(settings=settings)
-    record = _new_record(source, settings, render_only)
-    _claim(out, record, overwrite=overwrite, resume=resume)
-    stages = Stages(out / ".stages", lambda name: say(f"  {name}"))
+    record = new_record(source, settings, render_only)
+    made = out / ("render.mp4" if render_only else "video.mp4")
+    if resume and is_done(out, record):
+        say(f"done before: {out}")
+        return made
+    folder = claim(
+        out,
+        RECORD,
+        record,
+        ours=OUTPUTS,
+        held="a run",
+        free=[key for key in record if key not in DEPENDS],
+        overwrite=overwrite,
+        resume=resume,
+    )
+    stages = Stages(folder.stages, lambda name: say(f"  {name}"))
     if known_depth is not None:
         stages.offer(DEPTH_FILE, known_depth)
     try:
-        written = _run(crafter, source, choice, out, record, stages, render_only, say)
+        _run(crafter, source, choice, folder.work, record, stages, render_only, say)
+        folder.finish()
     except (ValueError, FileNotFoundError):
-        # Wrong input is put right and run anew: nothing of this run is worth keeping.
-        _remove_outputs(out)
+        # Wrong input is put right and run again: nothing of this run is worth keeping.
+        folder.discard()
         raise
     say(f"done in {duration(sum(cost.seconds for cost in stages.costs.values()))}: {out}")
-    return written
+    return made
 
 
 def _run(
@@ -116,8 +133,8 @@ def _run(
     stages: Stages,
     render_only: bool,
     say: Say,
-) -> Path:
-    """The stages in their order; see `redirect`."""
+) -> None:
+    """The stages in their order, their files into `out`; see `redirect`."""
     settings = crafter.settings
     video = stages.run("read", lambda: Video.read(source, choice))
     trajectory = make_trajectory(settings.camera, len(video), settings.parity)
@@ -133,7 +150,6 @@ def _run(
         result = crafter.complete(shot, stages)
         stages.run("write", lambda: _write_result(result, out))
     _finish(out, record, stages, shot, holes, result)
-    return out / ("render.mp4" if render_only else "video.mp4")
 
 
 def check_run(clip: Path, settings: RedirectSettings, *, render_only: bool = False) -> FrameChoice:
@@ -300,19 +316,12 @@ def _coverage_line(holes: list[float]) -> str:
     )
 
 
-def _new_record(source: Path, settings: RedirectSettings, render_only: bool) -> dict[str, Any]:
+def new_record(source: Path, settings: RedirectSettings, render_only: bool) -> dict[str, Any]:
     """What the run depends on, and where it runs."""
-    stat = source.stat()
     packages = ("trajectorycrafter", "torch", "diffusers", "transformers", "av", "numba")
     return {
         "status": "running",
-        "input": {
-            "path": str(source),
-            "bytes": stat.st_size,
-            "modified": datetime.fromtimestamp(stat.st_mtime, UTC).isoformat(),
-        },
-        "settings": json.loads(json.dumps(asdict(settings), default=str)),
-        "render_only": render_only,
+        **what_it_depends_on(source, settings, render_only),
         "seed": settings.generator.seed,
         "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
         "machine": {"system": platform.platform(), "threads": torch.get_num_threads()},
@@ -320,58 +329,44 @@ def _new_record(source: Path, settings: RedirectSettings, render_only: bool) -> 
     }
 
 
-def _claim(out: Path, record: dict[str, Any], *, overwrite: bool, resume: bool) -> None:
-    """Make the output folder ours, or say why not.
-
-    Raises:
-        ValueError: it holds another run, or nothing that could be resumed.
-        OSError: it cannot be written.
-    """
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out {out} is a file; expected a folder.")
-    run = out / "run.json"
-    earlier = json.loads(run.read_text()) if run.exists() else None
-    if resume:
-        _check_resumable(out, earlier, record)
-    elif out.exists() and any(out.iterdir()):
-        if not overwrite:
-            raise ValueError(
-                f"{out} is not empty. Use --overwrite to replace an earlier run's files, --resume "
-                "to go on with it, or another --out."
-            )
-        _remove_outputs(out)
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(record, run)
+def what_it_depends_on(
+    source: Path, settings: RedirectSettings, render_only: bool
+) -> dict[str, Any]:
+    """The entries of a record by which two runs are the same."""
+    stat = source.stat()
+    return {
+        "input": {
+            "path": str(source),
+            "bytes": stat.st_size,
+            "modified": datetime.fromtimestamp(stat.st_mtime, UTC).isoformat(),
+        },
+        "settings": json.loads(json.dumps(asdict(settings), default=str)),
+        "render_only": render_only,
+    }
 
 
-def _check_resumable(out: Path, earlier: dict[str, Any] | None, record: dict[str, Any]) -> None:
-    if earlier is None:
-        raise ValueError(f"{out} holds no run to resume (no run.json); start without --resume.")
-    for key in ("input", "settings", "render_only"):
-        if earlier.get(key) != record[key]:
-            raise ValueError(
-                f"{out} holds a run with another {key}: "
-                f"{_difference(earlier.get(key), record[key])}. Resume with the same, "
-                "or start anew with --overwrite."
-            )
+def is_done(out: Path, record: dict[str, Any]) -> bool:
+    """Whether `out` holds the finished run that `record` is of, with all its files."""
+    settle(out)
+    found = read_record(out / RECORD)
+    if found is None or found.get("status") != "done" or not same_run(found, record):
+        return False
+    return all((out / name).exists() for name in found.get("outputs", []))
 
 
-def _difference(before: Any, now: Any, path: str = "") -> str:
-    """The first place where two settings trees differ."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in now:
-            if before.get(key) != now[key]:
-                return _difference(before.get(key), now[key], f"{path}.{key}".lstrip("."))
-    return f"{path} was {before!r} and is {now!r}".strip()
+def same_run(found: dict[str, Any], record: dict[str, Any]) -> bool:
+    """Whether two records are of the same clip and settings."""
+    return difference(found, {key: record[key] for key in DEPENDS}) is None
 
 
-def _remove_outputs(out: Path) -> None:
-    """Delete our files, and the folder if nothing else is in it."""
-    for name in OUTPUTS:
-        (out / name).unlink(missing_ok=True)
-    shutil.rmtree(out / ".stages", ignore_errors=True)
-    if out.is_dir() and not any(out.iterdir()):
-        out.rmdir()
+def inputs_of(clip: Path, settings: RedirectSettings) -> list[Path]:
+    """The files and folders that a run reads, as far as they are the user's own."""
+    camera, machine = settings.camera, settings.machine
+    named = [settings.depth.depth, camera.source]
+    files = [Path(name.removeprefix("file:")) for name in named if name.startswith("file:")]
+    model = Path(settings.generator.model)
+    found = [clip, *files, camera.trajectory, machine.weights, model if model.is_dir() else None]
+    return [path.expanduser() for path in found if path is not None]
 
 
 def _write_shot(shot: Shot, out: Path, stages: Stages) -> None:
@@ -413,7 +408,7 @@ def _finish(
     holes: list[float],
     result: Result | None,
 ) -> None:
-    """Complete run.json and drop what only a resumed run would have needed."""
+    """Complete run.json."""
     record |= {
         "status": "done",
         "frames": len(shot.view),
@@ -425,5 +420,4 @@ def _finish(
         "stages": {name: asdict(cost) for name, cost in stages.costs.items()},
         "outputs": [name for name in OUTPUTS if (out / name).exists()],
     }
-    write_json(record, out / "run.json")
-    shutil.rmtree(out / ".stages", ignore_errors=True)
+    write_json(record, out / RECORD)

@@ -183,6 +183,19 @@ def demo_clip() -> Path:
     return Path(__file__).parent / "assets" / "clips" / "park_walk.mp4"
 
 
+def clip_path(clip: str | Path, folder: Path = Path()) -> Path:
+    """Where a clip lies: the word `demo` is the shipped one, all else a path.
+
+    A file or folder of that name is `./demo`, or a `Path`.
+
+    Args:
+        folder: what a relative path counts from.
+    """
+    if clip == "demo":
+        return demo_clip()
+    return folder / Path(clip).expanduser()
+
+
 # ---------------------------------------------------------------------------------------- reading
 
 

@@ -62,9 +62,15 @@ def complete_or_nothing(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove(partial)
         yield partial
-        if partial.is_dir():
-            _remove(path)  # A folder cannot be put over one that has files.
-        os.replace(partial, path)
+        if partial.is_dir() and path.is_dir():
+            # A folder cannot be put over one that has files.
+            earlier = path.with_name(f".{path.name}.earlier")
+            _remove(earlier)
+            os.replace(path, earlier)
+            os.replace(partial, path)
+            _remove(earlier)
+        else:
+            os.replace(partial, path)
     except OSError as error:
         reason = error.strerror or error
         raise OSError(

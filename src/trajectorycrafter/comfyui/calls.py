@@ -5,7 +5,6 @@ gives it beside them, for the node that saves the video.
 """
 
 from functools import lru_cache
-from pathlib import Path
 
 from ..config import (
     CameraSettings,
@@ -24,7 +23,7 @@ from ..rendering.render import Render
 from ..reshoot import frame_choice, make_trajectory
 from ..shot import Shot
 from ..video import Depth, Video
-from ..video_files import demo_clip, probe
+from ..video_files import clip_path, probe
 
 
 def load(clip: str = "demo", frames: ClipSettings = ClipSettings()) -> tuple[Video, float]:  # noqa: B008
@@ -37,7 +36,7 @@ def load(clip: str = "demo", frames: ClipSettings = ClipSettings()) -> tuple[Vid
         FileNotFoundError: no such clip.
         ValueError: not a clip, or frames that it has not got.
     """
-    path = demo_clip() if clip == "demo" else Path(clip).expanduser()
+    path = clip_path(clip)
     video = Video.read(path, frame_choice(probe(path), RedirectSettings(clip=frames)))
     return video, float(video.fps)
 

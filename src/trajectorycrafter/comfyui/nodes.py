@@ -9,10 +9,10 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_args, get_type_hints
 
+from ..video_files import clip_path
 from .sockets import Socket, chosen, field_words, given, outputs, socket
 
 CATEGORY = "TrajectoryCrafter"
@@ -115,5 +115,5 @@ def _argument_words(function: Callable[..., Any]) -> dict[str, str]:
 
 def _dates(values: dict[str, Any]) -> str:
     """When the files among the values were last changed."""
-    paths = [Path(text).expanduser() for text in values.values() if isinstance(text, str) and text]
+    paths = [clip_path(text) for text in values.values() if isinstance(text, str) and text]
     return " ".join(str(os.stat(path).st_mtime_ns) for path in paths if path.exists())

@@ -21,9 +21,10 @@ from typing import Any, get_args
 
 from tqdm.auto import tqdm
 
-from ..batch import check_folder, check_same
 from ..engine import Engine, check_engine, run_all
-from ..files import write_json
+from ..files import JsonLines
+from ..run_folder import RunFolder, check_inputs
+from ..run_folder import claim as claim_folder
 from ..samples import ShardWriter
 from .card import write_card
 from .draws import check_holes
@@ -68,7 +69,7 @@ def curate(
             `card.html`.
         workers: clips at a time.
         resume: go on with a run of the same settings; what failed is tried again.
-        overwrite: replace an earlier run.
+        overwrite: replace an earlier run, when this one is whole.
         say: told how it stands at the end.
 
     Raises:
@@ -84,9 +85,9 @@ def curate(
         setup: Callable[[], Any] = lambda: parts  # noqa: E731
     else:
         setup = partial(load_parts, settings)
-    claim(settings, out, resume=resume, overwrite=overwrite)
-    log = ClipLog(out / "clips.jsonl")
-    with ShardWriter(out, settings.per_shard) as writer:
+    folder = claim(settings, out, resume=resume, overwrite=overwrite)
+    log = ClipLog(folder.work / "clips.jsonl")
+    with ShardWriter(folder.work, settings.per_shard) as writer:
         before = len(writer)
         todo = [clip for clip in listing.clips if not log.is_done(clip.id, writer)]
         work = partial(_work, settings)
@@ -103,7 +104,8 @@ def curate(
     done = Curated(
         out, samples, made, writer.rejected, log.failed, round(time.monotonic() - began, 2)
     )
-    write_card(out, settings, failed=len(log.failed))
+    write_card(folder.work, settings, failed=len(log.failed))
+    folder.finish()
     say(_summary(done))
     return done
 
@@ -149,37 +151,26 @@ def check_settings(settings: Curation) -> None:
         raise ValueError(f"recipes are frequencies >= 0; got {settings.scene.recipes}.")
 
 
-def claim(settings: Curation, out: Path, *, resume: bool, overwrite: bool) -> None:
+def claim(settings: Curation, out: Path, *, resume: bool, overwrite: bool) -> RunFolder:
     """Make the folder ours.
 
     Raises:
-        ValueError: it holds something else, or a run with other settings.
+        ValueError: it holds something else, a run with other settings, or the data.
     """
-    check_folder(out, RECORD, overwrite=overwrite, resume=resume)
+    named = (settings.data, settings.weights)
+    check_inputs([out], OURS, [path for path in named if path is not None])
     plain = json.loads(json.dumps(asdict(settings), default=str))
-    if resume and not overwrite:
-        check_same(out / RECORD, plain, "samples made")
-        return
-    for pattern in OURS:
-        for path in out.glob(pattern):
-            path.unlink()
-    write_json(plain, out / RECORD)
+    return claim_folder(
+        out, RECORD, plain, ours=OURS, held="samples made", overwrite=overwrite, resume=resume
+    )
 
 
 class ClipLog:
     """What became of each clip, a JSON line each; the last line of a clip counts."""
 
     def __init__(self, path: Path):
-        self.path = path
-        self.lines: dict[str, dict[str, Any]] = {}
-        if path.exists():
-            text = path.read_text(encoding="utf-8")
-            if text and not text.endswith("\n"):  # killed while it wrote: the line is not whole
-                text = text[: text.rfind("\n") + 1]
-                path.write_text(text, encoding="utf-8")
-            for line in text.splitlines():
-                said = json.loads(line)
-                self.lines[said["clip"]] = said
+        self._log = JsonLines(path)
+        self.lines: dict[str, dict[str, Any]] = {said["clip"]: said for said in self._log.read()}
 
     def add(self, clip: str, found: Made | Exception) -> None:
         """Write what the clip gave."""
@@ -189,8 +180,7 @@ class ClipLog:
             line["rejected"] = found.rejected
         else:
             line["error"] = f"{type(found).__name__}: {found}"
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        self._log.add(line)
         self.lines[clip] = line
 
     def is_done(self, clip: str, writer: ShardWriter) -> bool:

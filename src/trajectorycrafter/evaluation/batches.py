@@ -12,18 +12,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..batch import BatchResult, Progress, check_common, check_folder, describe, redirect_jobs
+from ..batch import BatchResult, Progress, check_batch_inputs, check_common, describe, redirect_jobs
 from ..batch import trajectory_words as words
 from ..config import RedirectSettings
 from ..depth.estimator import DEFAULT_FOV_DEG
 from ..depth.from_file import read_depth
 from ..engine import Engine, check_engine, run_all
-from ..files import write_json
 from ..geometry.cameras import Cameras, focal_from_fov, intrinsics, static_cameras
 from ..manifest import Job, read_manifest
 from ..pipeline import TrajectoryCrafter
 from ..plugins import unknown_name
 from ..reshoot import make_trajectory
+from ..run_folder import check_inputs, claim, opened, read_record
 from ..source_cameras import load_source_cameras
 from ..video import Video
 from ..video_files import FrameChoice, probe
@@ -33,6 +33,8 @@ from .records import Column, Entry, EntryLog, Evaluation
 from .report import write_media, write_report
 from .temporal import frame_difference, warping_error
 
+RECORD = "evaluate.json"
+OURS = (RECORD, "runs", "entries.jsonl", "report.json", "report.md", "report.html", "media")
 SCORES = ("psnr", "ssim", "dino", "flicker")
 """What is measured against a truth unless said otherwise."""
 REGIONS = ("", "holes", "seen")
@@ -133,20 +135,38 @@ def evaluate_manifest(
     to_make = [job for job in jobs if job.result is None]
     if to_make:
         check_common(to_make, settings)
-    check_folder(out, "evaluate.json", overwrite=overwrite, resume=resume)
-    about = _claim(out, manifest, settings, metrics, camera_recovery, resume, overwrite)
+    check_batch_inputs(jobs, out / "runs", settings, Path(manifest))
+    check_inputs([out], OURS, [Path(manifest)])
+    depends = {
+        "settings": asdict(settings),
+        "metrics": [*metrics],
+        "camera_recovery": camera_recovery,
+    }
+    depends = json.loads(json.dumps(depends, default=str))
+    earlier = read_record(opened(out) / RECORD)
+    folder = claim(
+        out,
+        RECORD,
+        depends,
+        ours=OURS,
+        held="an evaluation",
+        overwrite=overwrite,
+        resume=resume,
+    )
+    work = folder.work
+    log = EntryLog(work / "entries.jsonl", new=not resume or earlier != depends)
+    about: dict[str, Any] = {"manifest": str(manifest), **depends}
     options: dict[str, Any] = {"engine": engine, "workers": workers, "say": say}
     made = BatchResult([])
     if to_make:
-        runs = out / "runs"
+        runs = work / "runs"
         made = redirect_jobs(to_make, runs, settings, overwrite=overwrite, resume=resume, **options)
     entries = blank_entries(jobs, settings)
-    log = EntryLog(out / "entries.jsonl")
     for record in made.failed:
         log.add(replace(entries[record.name], error=record.error))
     failed = {record.name for record in made.failed}
     tasks = [
-        _task(job, settings, entries[job.name], out, tuple(metrics), media)
+        _task(job, settings, entries[job.name], work, tuple(metrics), media)
         for job in jobs
         if job.name not in failed and (entries[job.name].key not in log or job.name in made.made)
     ]
@@ -159,7 +179,8 @@ def evaluate_manifest(
         [latest[entries[job.name].key] for job in jobs],
         about=about,
     )
-    write_report(evaluation, out)
+    write_report(evaluation, work)
+    folder.finish()
     return evaluation
 
 
@@ -199,32 +220,6 @@ def _check_names(metrics: Sequence[str], recovery: str | None) -> None:
             raise ValueError(unknown_name(name, "metric", METRICS))
     if recovery is not None:
         load_recovery(recovery)
-
-
-def _claim(
-    out: Path,
-    manifest: str | Path,
-    settings: RedirectSettings,
-    metrics: Sequence[str],
-    recovery: str | None,
-    resume: bool,
-    overwrite: bool,
-) -> dict[str, Any]:
-    """Write down what the scores depend on; scores of other settings are refused or removed."""
-    depends = {"settings": asdict(settings), "metrics": [*metrics], "camera_recovery": recovery}
-    depends = json.loads(json.dumps(depends, default=str))
-    path, log = out / "evaluate.json", out / "entries.jsonl"
-    earlier = json.loads(path.read_text()) if resume else depends
-    differing = [key for key in depends if earlier.get(key) != depends[key]]
-    if differing and not overwrite:
-        raise ValueError(
-            f"{out} holds an evaluation with other {' and '.join(differing)}. Resume with the "
-            "same, add --overwrite to score anew, or choose another --out."
-        )
-    if differing or not resume:
-        log.unlink(missing_ok=True)
-    write_json(depends, path)
-    return {"manifest": str(manifest), **depends}
 
 
 def _task(

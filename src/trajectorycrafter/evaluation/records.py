@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..files import write_json
+from ..files import JsonLines, write_json
 
 SCHEMA = "trajectorycrafter-evaluation/1"
 DRAWS = 2000
@@ -169,16 +169,16 @@ def read_evaluation(path: Path) -> Evaluation:
 class EntryLog:
     """Entries as they are made, a JSON line each, so that a stopped run goes on."""
 
-    def __init__(self, path: Path):
-        self.path = path
-        self._entries: dict[tuple, Entry] = {}
-        if path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                try:
-                    entry = Entry(**json.loads(line))
-                except (json.JSONDecodeError, TypeError):
-                    continue  # the last line of a run that was killed while it wrote
-                self._entries[entry.key] = entry
+    def __init__(self, path: Path, *, new: bool = False):
+        """
+        Args:
+            new: whether what an earlier run wrote is removed.
+        """
+        self._log = JsonLines(path)
+        if new:
+            path.unlink(missing_ok=True)
+        entries = (Entry(**line) for line in self._log.read())
+        self._entries: dict[tuple, Entry] = {entry.key: entry for entry in entries}
 
     @property
     def entries(self) -> list[Entry]:
@@ -196,7 +196,5 @@ class EntryLog:
 
     def add(self, entry: Entry) -> None:
         """Keep the entry, on disk first; it replaces an earlier one of its key."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(entry)) + "\n")
+        self._log.add(asdict(entry))
         self._entries[entry.key] = entry

@@ -6,7 +6,6 @@ The one thing a reader would get wrong: a stopped run goes on by itself from `en
 
 import json
 import platform
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -18,9 +17,8 @@ from typing import Any
 
 import torch
 
-from ..batch import check_folder, check_same
 from ..config import IPhone, Real4D, Synthetic4D, VBench
-from ..files import write_json
+from ..run_folder import RunFolder, check_inputs, claim
 from .iphone.benchmark import evaluate_iphone, redirect_iphone
 from .iphone.protocols import PROTOCOLS, Protocol, varied
 from .real4d import evaluate_real4d
@@ -30,7 +28,16 @@ from .synthetic4d import evaluate_synthetic4d
 from .vbench.benchmark import DIMENSIONS, evaluate_vbench
 
 Benchmark = Synthetic4D | Real4D | IPhone | VBench
-OURS = ("entries.jsonl", "settings.json", "report.json", "report.md", "report.html", "media")
+RECORD = "settings.json"
+OURS = (
+    RECORD,
+    "entries.jsonl",
+    "report.json",
+    "report.md",
+    "report.html",
+    "media",
+    "results",
+)
 FREE = ("engine", "workers", "shown")
 """Settings that no number depends on: they may change when a run is resumed."""
 
@@ -53,9 +60,9 @@ def evaluate(
         FileNotFoundError: data, results or weights that are not there.
     """
     out, began = Path(out), time.monotonic()
-    run = _runner(settings, out)
-    _claim(settings, out, overwrite=overwrite, resume=resume)
-    found = run()
+    run = _runner(settings)
+    folder = _claim(settings, out, overwrite=overwrite, resume=resume)
+    found = run(folder.work)
     about = {
         "command": command or [Path(sys.argv[0]).name, *sys.argv[1:]],
         "settings": _plain(settings),
@@ -65,20 +72,21 @@ def evaluate(
         "seconds": round(time.monotonic() - began, 1),
     }
     found = replace(found, about=about | {k: v for k, v in found.about.items() if k not in about})
-    write_report(found, out)
+    write_report(found, folder.work)
+    folder.finish()
     return found
 
 
-def _runner(settings: Benchmark, out: Path) -> Callable[[], Evaluation]:
+def _runner(settings: Benchmark) -> Callable[[Path], Evaluation]:
     """The benchmark, ready to run; wrong names are told now."""
     if isinstance(settings, Synthetic4D):
-        return lambda: evaluate_synthetic4d(out, settings)
+        return lambda out: evaluate_synthetic4d(out, settings)
     if isinstance(settings, Real4D):
-        return lambda: evaluate_real4d(out, settings)
+        return lambda out: evaluate_real4d(out, settings)
     if isinstance(settings, IPhone):
         protocol = _protocol(settings)
-        return lambda: _iphone(settings, protocol, out)
-    return lambda: evaluate_vbench(
+        return lambda out: _iphone(settings, protocol, out)
+    return lambda out: evaluate_vbench(
         settings.results,
         out,
         dimensions=settings.dimensions or DIMENSIONS,
@@ -114,20 +122,28 @@ def _plain(settings: Benchmark) -> dict[str, Any]:
     return json.loads(json.dumps(asdict(settings), default=str))
 
 
-def _claim(settings: Benchmark, out: Path, *, overwrite: bool, resume: bool) -> None:
+def _claim(settings: Benchmark, out: Path, *, overwrite: bool, resume: bool) -> RunFolder:
     """Make the folder ours.
 
     Raises:
-        ValueError: it holds something else, or a run with other settings.
+        ValueError: it holds something else, a run with other settings, or what is scored.
     """
-    check_folder(out, "settings.json", overwrite=overwrite, resume=resume)
     depends = {"benchmark": type(settings).__name__} | {
         key: value for key, value in _plain(settings).items() if key not in FREE
     }
-    path = out / "settings.json"
-    if resume and not overwrite:
-        check_same(path, depends, "an evaluation")
-        return
-    for name in OURS:
-        shutil.rmtree(out / name) if (out / name).is_dir() else (out / name).unlink(missing_ok=True)
-    write_json(depends, path)
+    named = ("data", "meshes", "results", "weights", "prompts")
+    found = [getattr(settings, name, None) for name in named]
+    check_inputs([out], OURS, [path for value in found for path in _paths(value)])
+    return claim(
+        out,
+        RECORD,
+        depends,
+        ours=OURS,
+        held="an evaluation",
+        overwrite=overwrite,
+        resume=resume,
+    )
+
+
+def _paths(value: Path | tuple[Path, ...] | None) -> tuple[Path, ...]:
+    return value if isinstance(value, tuple) else () if value is None else (value,)

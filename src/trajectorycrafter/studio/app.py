@@ -15,7 +15,7 @@ from pathlib import Path
 import viser
 
 from ..config import Limits, RedirectSettings, StudioServer
-from ..video_files import demo_clip, probe
+from ..video_files import clip_path, probe
 from .jobs import Queue
 from .library import Clip, Library, User
 from .page import Page
@@ -131,7 +131,7 @@ def run(
 
 def _given(clip: str | Path) -> Clip:
     """The clip of the command line, which everybody may see."""
-    path = demo_clip() if str(clip) == "demo" and not Path(clip).exists() else Path(clip)
+    path = clip_path(clip)
     info = probe(path)
     return Clip(
         "given", path.stem, path.absolute(), info.frames, info.fps, info.height, info.width, True

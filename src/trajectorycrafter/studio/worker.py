@@ -142,7 +142,7 @@ def run_job(folder: Path, parts: Any, send: Send) -> None:
 
 
 def _make(folder: Path, parts: Any, send: Send) -> None:
-    from ..batch import Task, is_done, redirect_task
+    from ..batch import Task, redirect_task, task_is_done
     from .compare import add_comparison
     from .job_records import read_job
     from .progress import expected_seconds
@@ -159,7 +159,7 @@ def _make(folder: Path, parts: Any, send: Send) -> None:
 
     out = folder / "out"
     task = Task(job.id, job.spec.clip, out, settings, False, True, job.spec.render_only, known)
-    if not is_done(task):
+    if not task_is_done(task):
         redirect_task(task, parts, say)
     send({"event": "stage", "name": "compare"})
     add_comparison(out, job.spec.clip, settings, job.spec.name)

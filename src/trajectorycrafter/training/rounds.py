@@ -35,8 +35,8 @@ def distill(
         overwrite: Replace earlier rounds.
 
     Raises:
-        ValueError: If steps do not divide.
-        FileExistsError: If a round is there and neither `resume` nor `overwrite` is given.
+        ValueError: If steps do not divide, or a round is there and neither `resume` nor
+            `overwrite` is given.
     """
     if len(steps) < 2:
         raise ValueError(f"Expected the teacher's steps and at least one student's, got {steps}.")

@@ -5,7 +5,7 @@ that starts from the first one's weights (`start`). Nothing here imports torch.
 """
 
 import json
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -236,20 +236,6 @@ def read_settings(path: Path) -> TrainSettings:
         ValueError: A field that is not known.
     """
     return from_json(json.loads(path.read_text(encoding="utf-8")))
-
-
-def differences(old: Any, new: Any, place: str = "") -> list[str]:
-    """Names of the fields in which two settings differ and that may not change in a run."""
-    found = []
-    for f in fields(old):
-        name, a, b = f"{place}{f.name}", getattr(old, f.name), getattr(new, f.name)
-        if name in MAY_CHANGE or a == b:
-            continue
-        if is_dataclass(a) and is_dataclass(b):
-            found += differences(a, b, f"{name}.")
-        else:
-            found.append(f"{name} ({a} then, {b} now)")
-    return found
 
 
 def changed(settings: TrainSettings, part: str, **values: Any) -> TrainSettings:

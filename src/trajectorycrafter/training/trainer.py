@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
+from ..run_folder import RunFolder, opened
 from ..samples import SampleDataset
 from . import run_folder
 from .checkpointing import SHARDED, Checkpoints, write_weights
@@ -55,14 +56,15 @@ def train(
 
     Args:
         out: Folder of the run: `settings.json`, `log.jsonl`, `checkpoints`, `samples`,
-            `tensorboard`, and in the end `model` (and `model-ema`).
+            `tensorboard`, and in the end `model` (and `model-ema`). All are in `.partial` inside it
+            until the run is done.
         resume: Go on with the run in `out`, if there is one.
         overwrite: Replace the run in `out`.
         on_step: Told the number of steps done, after each.
 
     Raises:
-        FileExistsError: If `out` holds a run and neither `resume` nor `overwrite` is given.
-        ValueError: If settings, data and model do not fit each other, or the loss is not finite.
+        ValueError: If `out` holds a run and neither `resume` nor `overwrite` is given; if
+            settings, data and model do not fit each other; or the loss is not finite.
     """
     out = Path(out)
     _check(settings)
@@ -73,9 +75,18 @@ def train(
         project_dir=str(out / run_folder.TENSORBOARD),
     )
     if accelerator.is_main_process:
-        run_folder.claim(out, settings, resume=resume, overwrite=overwrite)
+        run_folder.claim_run(out, settings, resume=resume, overwrite=overwrite)
     accelerator.wait_for_everyone()
-    return _Run(settings, out, accelerator).go(on_step)
+    folder = RunFolder(out, opened(out), run_folder.ALL)
+    accelerator.project_configuration.logging_dir = str(folder.work / run_folder.TENSORBOARD)
+    _Run(settings, folder.work, accelerator).go(on_step)
+    for tracker in accelerator.trackers:
+        tracker.finish()
+    if accelerator.is_main_process:
+        folder.finish()
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    return out / run_folder.MODEL
 
 
 def open_stream(settings: TrainSettings, rank: int, world_size: int) -> Any:
@@ -123,14 +134,14 @@ class _Run:
         self.teacher = self._load_teacher()
         self._shown: list[Batch] = []
 
-    def go(self, on_step: Callable[[int], object] | None) -> Path:
+    def go(self, on_step: Callable[[int], object] | None) -> None:
         """All steps that are left, then the weights."""
         steps, done = self.settings.optimizer.steps, self._restore()
         batches = self._batches(done)
         self.accelerator.init_trackers("run")
         curve = None
         if self.accelerator.is_main_process:
-            curve = run_folder.Curve(self.out, done)
+            curve = run_folder.open_curve(self.out, done)
         hidden = not self.accelerator.is_main_process
         bar = tqdm(total=steps, initial=done, desc="Training", leave=False, delay=1, disable=hidden)
         for step in range(done, steps):
@@ -144,11 +155,7 @@ class _Run:
             if on_step is not None:
                 on_step(step + 1)
         bar.close()
-        if curve is not None:
-            curve.close()
         self._write()
-        self.accelerator.end_training()
-        return self.out / run_folder.MODEL
 
     # ------------------------------------------------------------------------------------ steps
 
