@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from trajectorycrafter import TrajectoryCrafter, Video, preset
-from trajectorycrafter.video_files import FrameChoice, demo_clip
+from trajectorycrafter.video.reading import FrameChoice, demo_clip
 
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "out")
 out.mkdir(parents=True, exist_ok=True)

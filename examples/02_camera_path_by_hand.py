@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from trajectorycrafter import Keyframe, Trajectory, TrajectoryCrafter, Video, write_trajectory
-from trajectorycrafter.pictures import plot_trajectory
-from trajectorycrafter.video_files import FrameChoice, demo_clip
+from trajectorycrafter.video.pictures import plot_trajectory
+from trajectorycrafter.video.reading import FrameChoice, demo_clip
 
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "out")
 out.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ import torch
 
 from trajectorycrafter import Cameras, Depth, TrajectoryCrafter, Video, preset
 from trajectorycrafter.geometry.cameras import focal_from_fov, intrinsics, static_cameras
-from trajectorycrafter.synthetic.scene import Scene
+from trajectorycrafter.lab.synthetic.scene import Scene
 
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "out")
 out.mkdir(parents=True, exist_ok=True)

@@ -22,9 +22,9 @@ from pathlib import Path
 
 import torch
 
-from trajectorycrafter.curation.run import curate
-from trajectorycrafter.curation.settings import Curation, SceneSettings, WindowSettings
-from trajectorycrafter.video_files import demo_clip
+from trajectorycrafter.config.curation import Curation, SceneSettings, WindowSettings
+from trajectorycrafter.lab.curation.run import curate
+from trajectorycrafter.video.reading import demo_clip
 
 
 def measure(settings: Curation, workers: int) -> dict[str, float]:

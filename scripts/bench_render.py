@@ -15,10 +15,10 @@ import torch
 
 from trajectorycrafter.geometry.cameras import Cameras, focal_from_fov, intrinsics, static_cameras
 from trajectorycrafter.geometry.transforms import rigid, rotation_y
+from trajectorycrafter.lab.synthetic.scene import Scene
 from trajectorycrafter.rendering import render as rendering
 from trajectorycrafter.rendering import splatting
 from trajectorycrafter.rendering.point_cloud import DynamicPointCloud, lift
-from trajectorycrafter.synthetic.scene import Scene
 
 FRAMES, THREADS, REPEATS = 49, 2, 5
 RELEASED_WARPER = {(384, 672): 0.087, (576, 1024): 0.177}

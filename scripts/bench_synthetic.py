@@ -13,9 +13,9 @@ from statistics import median
 
 import torch
 
-from trajectorycrafter.synthetic.layout import Place
-from trajectorycrafter.synthetic.scene import Scene
-from trajectorycrafter.synthetic.takes import steady
+from trajectorycrafter.lab.synthetic.layout import Place
+from trajectorycrafter.lab.synthetic.scene import Scene
+from trajectorycrafter.lab.synthetic.takes import steady
 
 FRAMES, SIZE, SAMPLES = 13, (96, 160), 2
 

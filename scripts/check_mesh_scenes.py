@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trajectorycrafter.geometry.cameras import Cameras, focal_from_fov, intrinsics
-from trajectorycrafter.synthetic.meshes.scene import MeshScene
-from trajectorycrafter.video import Depth, Video
+from trajectorycrafter.lab.synthetic.meshes.scene import MeshScene
+from trajectorycrafter.video.clip import Depth, Video
 
 LIMITS = {"depth_median": 1e-4, "holes": 0.01, "floor_m": 2e-3, "rgb_median": 0.02}
 """Largest values that pass; `nearest_m` must be at least `NEAREST`, and repeats must be equal."""

@@ -12,8 +12,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from trajectorycrafter.video import Video
-from trajectorycrafter.video_files import FrameChoice, demo_clip
+from trajectorycrafter.video.clip import Video
+from trajectorycrafter.video.reading import FrameChoice, demo_clip
 
 WHEEL = "sports2d==0.8.34"
 CHOICE = FrameChoice(start=60, count=97, size=(576, 1024))

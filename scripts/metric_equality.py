@@ -29,12 +29,12 @@ from tqdm.auto import tqdm
 from transformers import Dinov2Config, Dinov2Model
 
 from trajectorycrafter.depth.dinov2 import load_dinov2
-from trajectorycrafter.evaluation import pixels, temporal
-from trajectorycrafter.evaluation.dino import SHORT_SIDE, dino_distance
-from trajectorycrafter.evaluation.perceptual import BACKBONES, Net, load_lpips
-from trajectorycrafter.evaluation.vmaf import vmaf
-from trajectorycrafter.video import Video
-from trajectorycrafter.video_files import FrameChoice, demo_clip
+from trajectorycrafter.lab.evaluation import pixels, temporal
+from trajectorycrafter.lab.evaluation.dino import SHORT_SIDE, dino_distance
+from trajectorycrafter.lab.evaluation.perceptual import BACKBONES, Net, load_lpips
+from trajectorycrafter.lab.evaluation.vmaf import vmaf
+from trajectorycrafter.video.clip import Video
+from trajectorycrafter.video.reading import FrameChoice, demo_clip
 
 GAUSSIAN: dict[str, Any] = dict(gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
 

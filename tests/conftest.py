@@ -13,8 +13,8 @@ from trajectorycrafter.geometry.cameras import (
     intrinsics,
     static_cameras,
 )
-from trajectorycrafter.synthetic.scene import Scene
-from trajectorycrafter.video import Depth, Video
+from trajectorycrafter.lab.synthetic.scene import Scene
+from trajectorycrafter.video.clip import Depth, Video
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from PIL import Image
 from trajectorycrafter.geometry.cameras import Cameras, intrinsics
 from trajectorycrafter.geometry.trajectory_files import write_trajectory
 from trajectorycrafter.geometry.transforms import rigid, rotation_y
-from trajectorycrafter.synthetic.scene import Scene
-from trajectorycrafter.video import Depth, Video
+from trajectorycrafter.lab.synthetic.scene import Scene
+from trajectorycrafter.video.clip import Depth, Video
 
 SIZE = (72, 96)
 FRAMES = 18

@@ -18,8 +18,8 @@ from scipy.spatial.transform import Rotation
 
 from trajectorycrafter.geometry.cameras import Cameras, intrinsics
 from trajectorycrafter.geometry.transforms import rigid, rigid_inverse, rotation_y
-from trajectorycrafter.synthetic.scene import Scene
-from trajectorycrafter.video import Depth, Video
+from trajectorycrafter.lab.synthetic.scene import Scene
+from trajectorycrafter.video.clip import Depth, Video
 
 HEIGHT, WIDTH = 48, 36
 FPS = 30.0

@@ -15,9 +15,7 @@ import pytest
 import torch
 from conftest import Clip
 
-from trajectorycrafter import batch
-from trajectorycrafter.batch import BatchResult, redirect_all
-from trajectorycrafter.config import (
+from trajectorycrafter.config.redirect import (
     CameraSettings,
     ClipSettings,
     DepthSettings,
@@ -25,12 +23,14 @@ from trajectorycrafter.config import (
     MachineSettings,
     RedirectSettings,
 )
-from trajectorycrafter.evaluation.batches import blank_entries, evaluate_manifest, read_truth
-from trajectorycrafter.evaluation.cameras import Recovered
-from trajectorycrafter.evaluation.records import read_evaluation
 from trajectorycrafter.geometry.cameras import intrinsics, static_cameras
-from trajectorycrafter.manifest import Job
-from trajectorycrafter.video import Video
+from trajectorycrafter.job import batch
+from trajectorycrafter.job.batch import BatchResult, redirect_all
+from trajectorycrafter.job.manifest import Job
+from trajectorycrafter.lab.evaluation.batches import blank_entries, evaluate_manifest, read_truth
+from trajectorycrafter.lab.evaluation.cameras import Recovered
+from trajectorycrafter.lab.evaluation.records import read_evaluation
+from trajectorycrafter.video.clip import Video
 
 
 def quiet(line: str) -> None:
@@ -164,8 +164,8 @@ def test_a_killed_batch_goes_on_where_it_was(clip: Clip, tmp_path: Path) -> None
     out, script = tmp_path / "out", tmp_path / "main.py"
     script.write_text(
         textwrap.dedent(f"""
-        from trajectorycrafter.batch import redirect_all
-        from trajectorycrafter.config import *
+        from trajectorycrafter.job.batch import redirect_all
+        from trajectorycrafter.config.redirect import *
         settings = RedirectSettings(
             clip=ClipSettings(size=(64, 96)),
             depth=DepthSettings(depth={f"file:{clip.depth_path}"!r}),

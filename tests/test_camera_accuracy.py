@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from trajectorycrafter import preset
-from trajectorycrafter.evaluation.alignment import STRAIGHT, Similarity, align_cameras, umeyama
-from trajectorycrafter.evaluation.cameras import (
+from trajectorycrafter.depth.alignment import STRAIGHT, Similarity, align_cameras, umeyama
+from trajectorycrafter.geometry.cameras import Cameras, focal_from_fov, intrinsics, static_cameras
+from trajectorycrafter.geometry.transforms import rigid, rigid_inverse, rotation_y
+from trajectorycrafter.lab.evaluation.cameras import (
     CAMERA_COLUMNS,
     CameraRecovery,
     Recovered,
@@ -21,10 +23,8 @@ from trajectorycrafter.evaluation.cameras import (
     camera_errors,
     load_recovery,
 )
-from trajectorycrafter.geometry.cameras import Cameras, focal_from_fov, intrinsics, static_cameras
-from trajectorycrafter.geometry.transforms import rigid, rigid_inverse, rotation_y
-from trajectorycrafter.synthetic.scene import Scene
-from trajectorycrafter.video import Video
+from trajectorycrafter.lab.synthetic.scene import Scene
+from trajectorycrafter.video.clip import Video
 
 ROTATION = {"rot_err_sum_rad", "rot_err_mean_deg", "rot_pairs_deg", "rpe_rot_deg"}
 TRANSLATION = {column.name for column in CAMERA_COLUMNS} - ROTATION - {"cameras_found"}
@@ -331,7 +331,7 @@ def test_recoveries_by_name(tmp_path, monkeypatch):
         load_recovery("colmp")
     (tmp_path / "my_recovery_of_the_test.py").write_text(
         "import torch\n"
-        "from trajectorycrafter.evaluation.cameras import Recovered\n"
+        "from trajectorycrafter.lab.evaluation.cameras import Recovered\n"
         "from trajectorycrafter.geometry.cameras import static_cameras\n"
         "def stands(video, K):\n"
         "    cameras = static_cameras(K, video.height, video.width)\n"

@@ -6,8 +6,8 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import torch
 
-from trajectorycrafter.captioning import Blip2Captioner, FixedCaption, load_captioner
-from trajectorycrafter.video import Video
+from trajectorycrafter.model.captioning import Blip2Captioner, FixedCaption, load_captioner
+from trajectorycrafter.video.clip import Video
 
 
 def ramp(frames: int) -> Video:

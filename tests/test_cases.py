@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from trajectorycrafter.config import Synthetic4D
-from trajectorycrafter.evaluation.cases import (
+from trajectorycrafter.config.redirect import Synthetic4D
+from trajectorycrafter.lab.evaluation.cases import (
     METHODS,
     Case,
     Model,
@@ -18,10 +18,10 @@ from trajectorycrafter.evaluation.cases import (
     score_case,
     score_methods,
 )
-from trajectorycrafter.evaluation.records import Entry
-from trajectorycrafter.evaluation.synthetic4d import cases, evaluate_synthetic4d
-from trajectorycrafter.rendering.filling import PARTS
-from trajectorycrafter.video import Depth, Video
+from trajectorycrafter.lab.evaluation.records import Entry
+from trajectorycrafter.lab.evaluation.synthetic4d import cases, evaluate_synthetic4d
+from trajectorycrafter.rendering.completion import PARTS
+from trajectorycrafter.video.clip import Depth, Video
 
 SMALL = Synthetic4D(scenes=1, ranges=(30,), size=(48, 80), frames=5, named=False)
 
@@ -98,13 +98,13 @@ def test_a_model_gets_the_case_s_depth_and_cameras(
     case: tuple[Case, Depth], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A generator that hands the render back scores as the render does."""
-    from trajectorycrafter import pipeline
+    from trajectorycrafter.job import pipeline
 
     def same(settings, device, dtype):
         return lambda shot, stages: (shot.view.frames, None)
 
     monkeypatch.setattr(pipeline, "load_generator", same)
-    monkeypatch.setattr("trajectorycrafter.evaluation.cases.check_model", lambda settings: None)
+    monkeypatch.setattr("trajectorycrafter.lab.evaluation.cases.check_model", lambda settings: None)
     model, render = score_case(*case, "5b"), score_case(*case, "render")
     assert model.error is None
     for name, value in render.values.items():
@@ -134,7 +134,7 @@ def test_without_visibility_there_are_no_holes_columns(case: tuple[Case, Depth])
 
 
 def test_cameras_are_compared_if_asked(case: tuple[Case, Depth]) -> None:
-    from trajectorycrafter.evaluation.cameras import Recovered
+    from trajectorycrafter.lab.evaluation.cameras import Recovered
 
     shot, depth = case
 

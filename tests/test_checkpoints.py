@@ -9,9 +9,9 @@ import torch
 from golden_model import config, inputs, pipeline, seeded, tensors, transformer
 from safetensors.torch import load_file, save_file
 
-from trajectorycrafter import released
 from trajectorycrafter.model.checkpoints import load_pipeline, load_transformer, save
 from trajectorycrafter.model.transformer import DualStreamTransformer
+from trajectorycrafter.runtime import weights as released
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 

@@ -14,10 +14,10 @@ from trajectorycrafter.comfyui import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAP
 from trajectorycrafter.comfyui.calls import depth as depth_call
 from trajectorycrafter.comfyui.nodes import node
 from trajectorycrafter.comfyui.sockets import field_words, image_of, socket, video_of
-from trajectorycrafter.config import CameraSettings, ClipSettings
+from trajectorycrafter.config.redirect import CameraSettings, ClipSettings
 from trajectorycrafter.geometry.presets import PRESETS
-from trajectorycrafter.video import Video
-from trajectorycrafter.video_files import demo_clip
+from trajectorycrafter.video.clip import Video
+from trajectorycrafter.video.reading import demo_clip
 
 Workflow = dict[str, tuple[str, dict[str, Any]]]
 

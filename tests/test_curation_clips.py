@@ -9,7 +9,9 @@ from curation_trees import moving_clip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trajectorycrafter.curation.clips import (
+from trajectorycrafter.config.curation import HoleSettings, PathSettings, WindowSettings
+from trajectorycrafter.geometry.keyframes import Keyframe
+from trajectorycrafter.lab.curation.clips import (
     choose_windows,
     cuts,
     flow_percent,
@@ -17,7 +19,7 @@ from trajectorycrafter.curation.clips import (
     measure,
     video_motion,
 )
-from trajectorycrafter.curation.draws import (
+from trajectorycrafter.lab.curation.draws import (
     RandomPath,
     check_holes,
     draw_path,
@@ -26,10 +28,8 @@ from trajectorycrafter.curation.draws import (
     seek_path,
     wanted_holes,
 )
-from trajectorycrafter.curation.rejected import RejectedError
-from trajectorycrafter.curation.settings import HoleSettings, PathSettings, WindowSettings
-from trajectorycrafter.geometry.keyframes import Keyframe
-from trajectorycrafter.video import Video
+from trajectorycrafter.lab.curation.rejected import RejectedError
+from trajectorycrafter.video.clip import Video
 
 WINDOW = WindowSettings(frames=5, size=(48, 64), per_clip=3)
 

@@ -7,10 +7,7 @@ import pytest
 import torch
 from curation_trees import room, room_depth, room_geometry
 
-from trajectorycrafter.curation.dynamic import reproject
-from trajectorycrafter.curation.geometry import fit_to_cameras, load_geometry, triangulated
-from trajectorycrafter.curation.rejected import RejectedError
-from trajectorycrafter.curation.settings import (
+from trajectorycrafter.config.curation import (
     Curation,
     HoleSettings,
     PathSettings,
@@ -18,14 +15,17 @@ from trajectorycrafter.curation.settings import (
     TripletSettings,
     WindowSettings,
 )
-from trajectorycrafter.curation.static import Posed, split, visible_points
-from trajectorycrafter.curation.synthetic import RECIPES, aligned_to, disturbed, film
 from trajectorycrafter.geometry.cameras import static_cameras
+from trajectorycrafter.lab.curation.dynamic import reproject
+from trajectorycrafter.lab.curation.geometry import fit_to_cameras, load_geometry, triangulated
+from trajectorycrafter.lab.curation.rejected import RejectedError
+from trajectorycrafter.lab.curation.static import Posed, split, visible_points
+from trajectorycrafter.lab.curation.synthetic import RECIPES, aligned_to, disturbed, film
+from trajectorycrafter.lab.synthetic.takes import seen_from
 from trajectorycrafter.rendering.memory import other_moments
 from trajectorycrafter.rendering.point_cloud import lift
 from trajectorycrafter.rendering.render import coverage, render
-from trajectorycrafter.synthetic.takes import seen_from
-from trajectorycrafter.video import Depth, Video
+from trajectorycrafter.video.clip import Depth, Video
 
 SMALL = Curation(
     "synthetic",

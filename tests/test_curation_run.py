@@ -20,16 +20,16 @@ from curation_trees import (
     write_realestate10k,
 )
 
-from trajectorycrafter.curation.run import check_settings, curate
-from trajectorycrafter.curation.settings import (
+from trajectorycrafter.config.curation import (
     Curation,
     HoleSettings,
     SceneSettings,
     TripletSettings,
     WindowSettings,
 )
-from trajectorycrafter.run_folder import WORK
-from trajectorycrafter.samples import SampleDataset, read_index, read_sample
+from trajectorycrafter.lab.curation.run import check_settings, curate
+from trajectorycrafter.lab.samples import SampleDataset, read_index, read_sample
+from trajectorycrafter.runtime.run_folder import WORK
 
 QUICK = {
     "window": WindowSettings(frames=5, size=(32, 48)),
@@ -198,7 +198,7 @@ def run_until(folder: Path, lines: int, workers: int) -> None:
         textwrap.dedent(f"""
         import sys
         from test_curation_run import SCENES
-        from trajectorycrafter.curation.run import curate
+        from trajectorycrafter.lab.curation.run import curate
         if __name__ == "__main__":
             curate(SCENES, {str(folder)!r}, workers={workers})
         """)

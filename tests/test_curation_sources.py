@@ -16,17 +16,17 @@ from curation_trees import (
     write_realestate10k,
 )
 
-from trajectorycrafter.curation.rejected import RejectedError
-from trajectorycrafter.curation.sequences import read_window, undistorted
-from trajectorycrafter.curation.settings import (
+from trajectorycrafter.config.curation import (
     Curation,
     Source,
     TripletSettings,
     WindowSettings,
 )
-from trajectorycrafter.curation.sources import list_clips, opened
-from trajectorycrafter.video import Video
-from trajectorycrafter.video_files import probe
+from trajectorycrafter.lab.curation.rejected import RejectedError
+from trajectorycrafter.lab.curation.sequences import read_window, undistorted
+from trajectorycrafter.lab.curation.sources import list_clips, opened
+from trajectorycrafter.video.clip import Video
+from trajectorycrafter.video.reading import probe
 
 ALL = WindowSettings(frames=5, size=(72, 96))
 LONG = TripletSettings(sequence=3.6)

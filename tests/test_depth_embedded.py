@@ -29,7 +29,7 @@ from trajectorycrafter.depth.temporal import (
     fit_scale_and_shift,
     flicker,
 )
-from trajectorycrafter.video import Video
+from trajectorycrafter.video.clip import Video
 
 BACKBONE_SHA256 = "1ed977f6d6d04af802c790bab2f7bcc0de8d32e478f9b7ab57a726edf40d0666"
 

@@ -17,7 +17,7 @@ from trajectorycrafter.depth.estimator import (
 )
 from trajectorycrafter.depth.from_file import write_depth
 from trajectorycrafter.geometry.cameras import focal_from_fov, intrinsics
-from trajectorycrafter.video import Depth, Video
+from trajectorycrafter.video.clip import Depth, Video
 
 FRAMES, HEIGHT, WIDTH = 3, 12, 16
 
@@ -168,7 +168,7 @@ def test_file_by_name_gets_intrinsics(video, depth, tmp_path):
 
 OWN = """
 import torch
-from trajectorycrafter.video import Depth
+from trajectorycrafter.video.clip import Depth
 
 def flat(video):
     return Depth.of(torch.full_like(video.frames[:, :1], 2.0))

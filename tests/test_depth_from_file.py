@@ -12,7 +12,7 @@ import torch
 from trajectorycrafter.depth import from_file
 from trajectorycrafter.depth.from_file import DepthFile, read_depth, write_depth
 from trajectorycrafter.geometry.cameras import focal_from_fov, intrinsics, static_cameras
-from trajectorycrafter.video import Depth, Video
+from trajectorycrafter.video.clip import Depth, Video
 
 FRAMES, HEIGHT, WIDTH = 3, 6, 8
 K = intrinsics(9.0, HEIGHT, WIDTH, FRAMES)

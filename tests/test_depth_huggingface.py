@@ -31,7 +31,7 @@ from trajectorycrafter.depth.estimator import DEFAULT_FOV_DEG, load_depth_estima
 from trajectorycrafter.depth.huggingface import HuggingFaceDepth, Preparation, output_of
 from trajectorycrafter.depth.temporal import flicker
 from trajectorycrafter.geometry.cameras import focal_from_fov
-from trajectorycrafter.video import Video
+from trajectorycrafter.video.clip import Video
 
 HALF = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
 STAGES = {"out_features": ["stage1", "stage2", "stage3", "stage4"], "reshape_hidden_states": False}

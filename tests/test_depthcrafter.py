@@ -20,7 +20,7 @@ from trajectorycrafter.depth.depthcrafter import (
     working_size,
 )
 from trajectorycrafter.depth.estimator import load_depth_estimator
-from trajectorycrafter.video import Depth, Video
+from trajectorycrafter.video.clip import Depth, Video
 
 GOLDEN = Path(__file__).parent / "golden"
 CONFIG = json.loads((GOLDEN / "depth/depthcrafter.config.json").read_text())

@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import load_file
 from training_material import sample
 
+from trajectorycrafter.lab.samples import ShardWriter
 from trajectorycrafter.model.codec import SpaceToDepthCodec
 from trajectorycrafter.model.embedded import EmbeddedModel
 from trajectorycrafter.model.transformer import DualStreamTransformer
-from trajectorycrafter.samples import ShardWriter
 
 SCRIPTS = Path(__file__).parents[1] / "scripts" / "embedded_video"
 

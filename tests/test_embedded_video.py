@@ -10,14 +10,14 @@ import pytest
 import torch
 from test_generation import shot
 
-from trajectorycrafter.config import GeneratorSettings, RedirectSettings
-from trajectorycrafter.generation import EmbeddedGenerator, check_model, load_generator
+from trajectorycrafter.config.redirect import GeneratorSettings, RedirectSettings
+from trajectorycrafter.job.generation import EmbeddedGenerator, check_model, load_generator
 from trajectorycrafter.model import embedded
 from trajectorycrafter.model.codec import Pictures, RenderDecoder, SpaceToDepthCodec
 from trajectorycrafter.model.embedded import EmbeddedModel
 from trajectorycrafter.model.transformer import DualStreamTransformer
-from trajectorycrafter.rendering.filling import fill
-from trajectorycrafter.stages import Stages
+from trajectorycrafter.rendering.completion import fill
+from trajectorycrafter.runtime.stages import Stages
 
 CHANNELS = 8
 CPU = torch.device("cpu")

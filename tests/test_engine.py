@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from trajectorycrafter.engine import WorkerDiedError, ray_share, run_all, shares
+from trajectorycrafter.runtime.engine import WorkerDiedError, ray_share, run_all, shares
 
 
 class AwkwardError(Exception):
@@ -156,7 +156,7 @@ def test_workers_end_with_their_parent(tmp_path: Path, stop: signal.Signals) -> 
     script.write_text(
         textwrap.dedent("""
         from test_engine import wait_long
-        from trajectorycrafter.engine import run_all
+        from trajectorycrafter.runtime.engine import run_all
         if __name__ == "__main__":
             print(list(run_all(wait_long, [1, 2, 3], workers=2)))
         """)

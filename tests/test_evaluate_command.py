@@ -8,8 +8,8 @@ from conftest import Clip
 from iphone_tree import world, write_som
 
 from trajectorycrafter.cli import EVALUATIONS, run
-from trajectorycrafter.evaluation.records import read_evaluation
-from trajectorycrafter.video import Video
+from trajectorycrafter.lab.evaluation.records import read_evaluation
+from trajectorycrafter.video.clip import Video
 
 TINY = ["--scenes", "1", "--no-named", "--ranges", "30", "--frames", "3", "--size", "48", "80"]
 

@@ -35,8 +35,8 @@ def test_readme_snippet_runs(tmp_path: Path) -> None:
 
 def demo_short(folder: Path) -> Path:
     """Three small frames of the shipped clip, as a file."""
-    from trajectorycrafter.video import Video
-    from trajectorycrafter.video_files import FrameChoice, demo_clip
+    from trajectorycrafter.video.clip import Video
+    from trajectorycrafter.video.reading import FrameChoice, demo_clip
 
     choice = FrameChoice(count=3, stride=4, size=(96, 160))
     return Video.read(demo_clip(), choice).write(folder / "clip.mp4")

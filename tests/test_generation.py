@@ -9,20 +9,20 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trajectorycrafter.config import PROMPT_SUFFIX, GeneratorSettings
-from trajectorycrafter.generation import (
+from trajectorycrafter.config.redirect import PROMPT_SUFFIX, GeneratorSettings
+from trajectorycrafter.geometry.cameras import intrinsics, static_cameras
+from trajectorycrafter.geometry.trajectories import Trajectory
+from trajectorycrafter.job.generation import (
     DiffusionGenerator,
     pad_to,
     padded_length,
     windows,
 )
-from trajectorycrafter.geometry.cameras import intrinsics, static_cameras
-from trajectorycrafter.geometry.trajectories import Trajectory
+from trajectorycrafter.job.shot import Shot
 from trajectorycrafter.rendering.point_cloud import lift
 from trajectorycrafter.rendering.render import Render
-from trajectorycrafter.shot import Shot
-from trajectorycrafter.stages import Stages
-from trajectorycrafter.video import Depth, Video
+from trajectorycrafter.runtime.stages import Stages
+from trajectorycrafter.video.clip import Depth, Video
 
 
 def shot(frames: int, height: int = 20, width: int = 36, references: int = 5) -> Shot:

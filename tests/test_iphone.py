@@ -24,23 +24,27 @@ from iphone_tree import (
     write_som,
 )
 
-from trajectorycrafter.evaluation.iphone.benchmark import compared, evaluate_iphone, redirect_iphone
-from trajectorycrafter.evaluation.iphone.files import DepthKind
-from trajectorycrafter.evaluation.iphone.layouts import BenchmarkScene, find_scenes, load_scene
-from trajectorycrafter.evaluation.iphone.placement import Orientation, Placement
-from trajectorycrafter.evaluation.iphone.protocols import (
+from trajectorycrafter.geometry.cameras import Cameras, intrinsics
+from trajectorycrafter.geometry.transforms import rigid, rotation_y
+from trajectorycrafter.lab.evaluation.iphone.benchmark import (
+    compared,
+    evaluate_iphone,
+    redirect_iphone,
+)
+from trajectorycrafter.lab.evaluation.iphone.files import DepthKind
+from trajectorycrafter.lab.evaluation.iphone.layouts import BenchmarkScene, find_scenes, load_scene
+from trajectorycrafter.lab.evaluation.iphone.placement import Orientation, Placement
+from trajectorycrafter.lab.evaluation.iphone.protocols import (
     PROTOCOLS,
     QUOTED,
     Protocol,
     quoted_for,
     varied,
 )
-from trajectorycrafter.evaluation.iphone.results import find_result, partners
-from trajectorycrafter.evaluation.pixels import HIGHEST_DB
-from trajectorycrafter.evaluation.records import Entry, Evaluation
-from trajectorycrafter.geometry.cameras import Cameras, intrinsics
-from trajectorycrafter.geometry.transforms import rigid, rotation_y
-from trajectorycrafter.video import Depth, Video
+from trajectorycrafter.lab.evaluation.iphone.results import find_result, partners
+from trajectorycrafter.lab.evaluation.pixels import HIGHEST_DB
+from trajectorycrafter.lab.evaluation.records import Entry, Evaluation
+from trajectorycrafter.video.clip import Depth, Video
 
 WRITERS = {
     "dycheck": write_dycheck,
@@ -311,7 +315,7 @@ SMALL = {"1x": (48, 36), "half": (24, 18), "native": None, "model": (32, 56), "s
 def test_every_named_protocol_tells_truth_from_source(
     trees: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr("trajectorycrafter.evaluation.iphone.benchmark.SIZES", SMALL)
+    monkeypatch.setattr("trajectorycrafter.lab.evaluation.iphone.benchmark.SIZES", SMALL)
     quick = tuple(m for m in PROTOCOLS[name].metrics if m != "dino")
     protocol = replace(PROTOCOLS[name], scenes=("apple",), metrics=quick)
     layout = "camdirector" if protocol.depth == "camdirector" else protocol.layout or "som"
@@ -635,7 +639,7 @@ def test_our_own_depth_is_brought_to_the_scale_of_the_data(
         return Depth(world().depth.z[: len(video)] * 7, world().depth.valid[: len(video)])
 
     monkeypatch.setattr(
-        "trajectorycrafter.pipeline.load_depth_estimator", lambda *_, **__: seven_times_too_far
+        "trajectorycrafter.job.pipeline.load_depth_estimator", lambda *_, **__: seven_times_too_far
     )
     own, known = varied(SIMPLE, depth="own", frames=3), varied(SIMPLE, depth="som", frames=3)
     (ours,) = redirect_iphone(trees["som"], tmp_path / "own", own, model="fill")

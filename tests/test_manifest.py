@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trajectorycrafter.config import CameraSettings, GeneratorSettings, RedirectSettings
-from trajectorycrafter.manifest import COLUMNS, Job, is_manifest, read_manifest, write_manifest
-from trajectorycrafter.video_files import demo_clip
+from trajectorycrafter.config.redirect import CameraSettings, GeneratorSettings, RedirectSettings
+from trajectorycrafter.job.manifest import COLUMNS, Job, is_manifest, read_manifest, write_manifest
+from trajectorycrafter.video.reading import demo_clip
 
 CURVES = "0 0 0\n0 10 20\n0 0 0\n"
 

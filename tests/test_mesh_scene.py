@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from trajectorycrafter.geometry.cameras import Cameras, intrinsics, static_cameras
-from trajectorycrafter.synthetic.meshes import shapes, textures
-from trajectorycrafter.synthetic.meshes.catalogue import (
+from trajectorycrafter.lab.synthetic.meshes import shapes, textures
+from trajectorycrafter.lab.synthetic.meshes.catalogue import (
     Split,
     catalogue,
     kinds,
@@ -30,10 +30,10 @@ from trajectorycrafter.synthetic.meshes.catalogue import (
     photographs,
     split_of,
 )
-from trajectorycrafter.synthetic.meshes.motion import Flutter, Gait, Motion, Sway
-from trajectorycrafter.synthetic.meshes.plot import ARC_DEG, ELEVATION_DEG, SLACK, Plot
-from trajectorycrafter.synthetic.meshes.renderer import Body, camera_matrix
-from trajectorycrafter.synthetic.meshes.scene import MeshScene, Place
+from trajectorycrafter.lab.synthetic.meshes.motion import Flutter, Gait, Motion, Sway
+from trajectorycrafter.lab.synthetic.meshes.plot import ARC_DEG, ELEVATION_DEG, SLACK, Plot
+from trajectorycrafter.lab.synthetic.meshes.renderer import Body, camera_matrix
+from trajectorycrafter.lab.synthetic.meshes.scene import MeshScene, Place
 
 SHELL = {"floor", "ceiling", "wall", "land", "path", "sky", "treeline"}
 MADE = {*SHELL, "house", "ball", "tree", "cloth", "pole", "figure", "box"}

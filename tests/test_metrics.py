@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from trajectorycrafter.evaluation import metrics, pixels
-from trajectorycrafter.evaluation.metrics import METRICS, Metric, columns, score
+from trajectorycrafter.lab.evaluation import metrics, pixels
+from trajectorycrafter.lab.evaluation.metrics import METRICS, Metric, columns, score
 
 # Ours is float64 throughout, rounded to float32 once.
 CLOSE = 1e-5

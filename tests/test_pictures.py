@@ -8,16 +8,16 @@ import pytest
 import torch
 from PIL import Image
 
-from trajectorycrafter import pictures
 from trajectorycrafter.geometry.cameras import Cameras, intrinsics, static_cameras
-from trajectorycrafter.pictures import (
+from trajectorycrafter.video import pictures
+from trajectorycrafter.video.clip import Depth, Video
+from trajectorycrafter.video.pictures import (
     GAP,
     colorize_depth,
     contact_sheet,
     plot_trajectory,
     side_by_side,
 )
-from trajectorycrafter.video import Depth, Video
 
 
 def test_near_is_warm_and_far_is_cold() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from trajectorycrafter.plan import coverage_bar, duration, estimate, transformer_gflop
+from trajectorycrafter.job.plan import coverage_bar, duration, estimate, transformer_gflop
 
 COMMON = dict(
     source_frames=49,

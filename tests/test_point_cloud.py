@@ -10,7 +10,7 @@ import torch
 from trajectorycrafter.geometry.cameras import Cameras, intrinsics, static_cameras
 from trajectorycrafter.geometry.transforms import look_at
 from trajectorycrafter.rendering.point_cloud import flying_pixels, lift, write_ply
-from trajectorycrafter.video import Depth, Video
+from trajectorycrafter.video.clip import Depth, Video
 
 HEIGHT, WIDTH = 20, 30
 

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from reference.slow_raycast import slow_ground, slow_hits, slow_nearest, slow_room
 
 from trajectorycrafter.geometry.cameras import Cameras
-from trajectorycrafter.synthetic.layout import Light, Place
-from trajectorycrafter.synthetic.materials import (
+from trajectorycrafter.lab.synthetic.layout import Light, Place
+from trajectorycrafter.lab.synthetic.materials import (
     material,
 )
-from trajectorycrafter.synthetic.posing import pose
-from trajectorycrafter.synthetic.raycast import BALL, BOX, CYLINDER, SKY
-from trajectorycrafter.synthetic.scene import Scene
-from trajectorycrafter.synthetic.takes import steady
-from trajectorycrafter.synthetic.things import Motion, Part, Thing
+from trajectorycrafter.lab.synthetic.posing import pose
+from trajectorycrafter.lab.synthetic.raycast import BALL, BOX, CYLINDER, SKY
+from trajectorycrafter.lab.synthetic.scene import Scene
+from trajectorycrafter.lab.synthetic.takes import steady
+from trajectorycrafter.lab.synthetic.things import Motion, Part, Thing
 
 PLACES = pytest.mark.parametrize("place", ["room", "ground"])
 MATERIAL = material(17, "hard")

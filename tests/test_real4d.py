@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from trajectorycrafter.config import Real4D
-from trajectorycrafter.evaluation import real4d
-from trajectorycrafter.evaluation.real4d import (
+from trajectorycrafter.config.redirect import Real4D
+from trajectorycrafter.geometry.cameras import Cameras
+from trajectorycrafter.lab.evaluation import real4d
+from trajectorycrafter.lab.evaluation.real4d import (
     evaluate_real4d,
     find_clips,
     make_case,
@@ -18,11 +19,10 @@ from trajectorycrafter.evaluation.real4d import (
     to_scale,
     triangulated,
 )
-from trajectorycrafter.evaluation.run import evaluate
-from trajectorycrafter.geometry.cameras import Cameras
-from trajectorycrafter.synthetic.scene import Scene
-from trajectorycrafter.synthetic.takes import steady
-from trajectorycrafter.video import Depth
+from trajectorycrafter.lab.evaluation.run import evaluate
+from trajectorycrafter.lab.synthetic.scene import Scene
+from trajectorycrafter.lab.synthetic.takes import steady
+from trajectorycrafter.video.clip import Depth
 
 SIZE = (240, 320)
 SCENE = Scene.make(5, place="room")

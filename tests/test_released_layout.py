@@ -17,12 +17,12 @@ from test_depthcrafter import write_depthcrafter
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from trajectorycrafter import cli
-from trajectorycrafter.captioning import load_captioner
-from trajectorycrafter.config import NEGATIVE_PROMPT, PROMPT_SUFFIX
+from trajectorycrafter.config.redirect import NEGATIVE_PROMPT, PROMPT_SUFFIX
+from trajectorycrafter.model.captioning import load_captioner
 from trajectorycrafter.model.checkpoints import load_pipeline, save
 from trajectorycrafter.model.sampling import DenoisingState
 from trajectorycrafter.model.transformer import DualStreamTransformer
-from trajectorycrafter.video import Video
+from trajectorycrafter.video.clip import Video
 
 WIDTH = 24
 TOKENS = 226

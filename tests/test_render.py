@@ -17,6 +17,7 @@ from trajectorycrafter.geometry.cameras import (
     static_cameras,
 )
 from trajectorycrafter.geometry.transforms import rigid, rotation_x, rotation_y
+from trajectorycrafter.lab.synthetic.scene import Scene
 from trajectorycrafter.rendering.point_cloud import DynamicPointCloud, lift
 from trajectorycrafter.rendering.render import (
     Render,
@@ -26,8 +27,7 @@ from trajectorycrafter.rendering.render import (
     render,
     resized,
 )
-from trajectorycrafter.synthetic.scene import Scene
-from trajectorycrafter.video import Depth, Video
+from trajectorycrafter.video.clip import Depth, Video
 
 FOLDER = Path(__file__).parent / "golden"
 WARPER = load_file(FOLDER / "warper" / "warper.safetensors")

@@ -12,19 +12,23 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trajectorycrafter.evaluation import comparison, report
-from trajectorycrafter.evaluation.comparison import compare, comparison_markdown, write_comparison
-from trajectorycrafter.evaluation.html_report import html
-from trajectorycrafter.evaluation.records import (
+from trajectorycrafter.lab.evaluation import comparison, report
+from trajectorycrafter.lab.evaluation.comparison import (
+    compare,
+    comparison_markdown,
+    write_comparison,
+)
+from trajectorycrafter.lab.evaluation.html_report import html
+from trajectorycrafter.lab.evaluation.records import (
     Column,
     Entry,
     Evaluation,
     Quoted,
     read_evaluation,
 )
-from trajectorycrafter.evaluation.report import markdown, tables, write_media, write_report
-from trajectorycrafter.pictures import difference_video
-from trajectorycrafter.video import Video
+from trajectorycrafter.lab.evaluation.report import markdown, tables, write_media, write_report
+from trajectorycrafter.video.clip import Video
+from trajectorycrafter.video.pictures import difference_video
 
 PSNR = Column("psnr", "PSNR (dB)", "higher", "Peak signal-to-noise ratio.")
 LPIPS = Column("lpips", "LPIPS", "lower", digits=3)

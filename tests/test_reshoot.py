@@ -11,12 +11,17 @@ import torch
 from conftest import Clip
 
 from trajectorycrafter import cli, redirect
-from trajectorycrafter.config import CameraSettings, ClipSettings, DepthSettings, RedirectSettings
+from trajectorycrafter.config.redirect import (
+    CameraSettings,
+    ClipSettings,
+    DepthSettings,
+    RedirectSettings,
+)
 from trajectorycrafter.geometry.presets import preset
 from trajectorycrafter.geometry.trajectory_files import write_trajectory
-from trajectorycrafter.reshoot import OUTPUTS, default_size, make_trajectory
-from trajectorycrafter.video import Depth, Video
-from trajectorycrafter.video_files import clip_path, demo_clip, probe
+from trajectorycrafter.job.reshoot import OUTPUTS, default_size, make_trajectory
+from trajectorycrafter.video.clip import Depth, Video
+from trajectorycrafter.video.reading import clip_path, demo_clip, probe
 
 
 def arguments(clip: Clip, out: Path, *more: str, camera: str | None = "orbit-right") -> list[str]:
@@ -335,7 +340,7 @@ def test_an_earlier_result_stays_until_the_new_one_is_whole(
 
     for failure in (stop, broken):
         with monkeypatch.context() as patch:
-            patch.setattr("trajectorycrafter.generation.fill", failure)
+            patch.setattr("trajectorycrafter.job.generation.fill", failure)
             assert cli.run(arguments(clip, out, "--overwrite", camera="dolly-in")) in (1, 2)
         assert {p.name: p.read_bytes() for p in out.iterdir() if p.is_file()} == before
     # A render has fewer files; what is left of the earlier run goes when it is whole.
@@ -397,7 +402,7 @@ def test_a_full_disk_leaves_no_half_file(
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("trajectorycrafter.reshoot.write_depth", full)
+    monkeypatch.setattr("trajectorycrafter.job.reshoot.write_depth", full)
     assert cli.run(arguments(clip, tmp_path / "out")) == 1
     assert "No space left" in capsys.readouterr().err
     assert left_behind(tmp_path / "out") == []
@@ -409,7 +414,7 @@ def test_an_output_that_cannot_be_written_is_told_before_long_work(
     def never(*args, **kwargs):
         raise AssertionError("began to work")
 
-    monkeypatch.setattr("trajectorycrafter.pipeline.lift", never)
+    monkeypatch.setattr("trajectorycrafter.job.pipeline.lift", never)
     assert cli.run(arguments(clip, Path("/proc/no-such-place/out"))) == 2
     assert "/proc/no-such-place" in capsys.readouterr().err
 
@@ -423,7 +428,7 @@ def test_a_stopped_run_resumes_at_its_stage(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("trajectorycrafter.generation.fill", stop)
+        patch.setattr("trajectorycrafter.job.generation.fill", stop)
         assert cli.run(arguments(clip, out)) == 1
     assert "--resume" in capsys.readouterr().err
     assert not (out / "video.mp4").exists()
@@ -453,7 +458,7 @@ def test_an_unforeseen_failure_is_one_line_and_code_1(
     def broken(*args, **kwargs):
         raise RuntimeError("the sky fell")
 
-    monkeypatch.setattr("trajectorycrafter.pipeline.lift", broken)
+    monkeypatch.setattr("trajectorycrafter.job.pipeline.lift", broken)
     assert cli.run(arguments(clip, tmp_path / "out")) == 1
     assert "failed: RuntimeError: the sky fell" in capsys.readouterr().err
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from trajectorycrafter.files import JsonLines, write_text
-from trajectorycrafter.run_folder import (
+from trajectorycrafter.runtime.files import JsonLines, write_text
+from trajectorycrafter.runtime.run_folder import (
     RunFolder,
     check_inputs,
     claim,

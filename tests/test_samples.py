@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from trajectorycrafter.rendering.render import Render
-from trajectorycrafter.samples import (
+from trajectorycrafter.lab.samples import (
     COLUMNS,
     Kind,
     Sample,
@@ -25,7 +24,8 @@ from trajectorycrafter.samples import (
     read_index,
     read_sample,
 )
-from trajectorycrafter.video import Video
+from trajectorycrafter.rendering.render import Render
+from trajectorycrafter.video.clip import Video
 
 
 def make(name: str, kind: Kind = "dynamic", memory: bool = True, size=(10, 14)) -> Sample:

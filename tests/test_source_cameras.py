@@ -16,10 +16,10 @@ from trajectorycrafter.geometry.cameras import (
 )
 from trajectorycrafter.geometry.trajectory_files import write_trajectory
 from trajectorycrafter.geometry.transforms import rigid_inverse, rotation_y
+from trajectorycrafter.lab.synthetic.materials import Material
+from trajectorycrafter.lab.synthetic.scene import Scene
 from trajectorycrafter.source_cameras import NAMES, load_source_cameras
-from trajectorycrafter.synthetic.materials import Material
-from trajectorycrafter.synthetic.scene import Scene
-from trajectorycrafter.video import Depth, Video
+from trajectorycrafter.video.clip import Depth, Video
 
 FRAMES, HEIGHT, WIDTH = 4, 6, 8
 K = intrinsics(9.0, HEIGHT, WIDTH, FRAMES)

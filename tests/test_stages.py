@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from trajectorycrafter.machine import measured, measured_gflops, pick_device, pick_dtype
-from trajectorycrafter.stages import Stages
+from trajectorycrafter.runtime.machine import measured, measured_gflops, pick_device, pick_dtype
+from trajectorycrafter.runtime.stages import Stages
 
 
 def write(value: str, path: Path) -> None:

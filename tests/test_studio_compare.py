@@ -11,13 +11,13 @@ import pytest
 from browser import chromium
 from conftest import Clip
 
-from trajectorycrafter.config import (
+from trajectorycrafter.config.redirect import (
     CameraSettings,
     ClipSettings,
     DepthSettings,
     RedirectSettings,
 )
-from trajectorycrafter.reshoot import redirect
+from trajectorycrafter.job.reshoot import redirect
 from trajectorycrafter.studio.compare import add_comparison, script_json, write_page
 from trajectorycrafter.studio.gallery import gallery_page
 from trajectorycrafter.studio.job_records import Job, JobSpec, write_job
@@ -25,7 +25,7 @@ from trajectorycrafter.studio.jobs import Queue
 from trajectorycrafter.studio.library import Library
 from trajectorycrafter.studio.progress import Progress
 from trajectorycrafter.studio.server import GALLERY, Studio, result_url, serve
-from trajectorycrafter.video import Video
+from trajectorycrafter.video.clip import Video
 
 NASTY = "</script><img src=x onerror=alert(1)> & 'more' \""
 

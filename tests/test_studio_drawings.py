@@ -5,7 +5,7 @@ import re
 import torch
 
 from trajectorycrafter.geometry.keyframes import Keyframe
-from trajectorycrafter.plan import Estimate
+from trajectorycrafter.job.plan import Estimate
 from trajectorycrafter.studio import drawings
 from trajectorycrafter.studio.editing import Design
 from trajectorycrafter.studio.preview import Coverage

@@ -18,7 +18,7 @@ from conftest import Clip
 from PIL import Image
 
 from trajectorycrafter.cli import run as command
-from trajectorycrafter.config import (
+from trajectorycrafter.config.redirect import (
     CameraSettings,
     ClipSettings,
     DepthSettings,
@@ -29,14 +29,14 @@ from trajectorycrafter.config import (
 )
 from trajectorycrafter.geometry.presets import preset
 from trajectorycrafter.geometry.trajectory_files import read_trajectory, write_trajectory
-from trajectorycrafter.pipeline import TrajectoryCrafter
-from trajectorycrafter.reshoot import redirect
+from trajectorycrafter.job.pipeline import TrajectoryCrafter
+from trajectorycrafter.job.reshoot import redirect
 from trajectorycrafter.studio.job_records import read_job, write_job
 from trajectorycrafter.studio.jobs import Job, JobSpec, Queue
 from trajectorycrafter.studio.library import Library, User
 from trajectorycrafter.studio.progress import Track, expected_seconds
 from trajectorycrafter.studio.worker import Worker
-from trajectorycrafter.video import Video
+from trajectorycrafter.video.clip import Video
 
 PATIENCE_S = 120
 

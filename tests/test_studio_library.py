@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from trajectorycrafter.config import Limits
+from trajectorycrafter.config.redirect import Limits
 from trajectorycrafter.studio.library import ID, STALE_S, Library, folder_size
-from trajectorycrafter.video import Video
+from trajectorycrafter.video.clip import Video
 
 
 @pytest.fixture(scope="module")

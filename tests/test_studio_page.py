@@ -15,7 +15,7 @@ import pytest
 from browser import chromium
 from conftest import Clip
 
-from trajectorycrafter.config import (
+from trajectorycrafter.config.redirect import (
     CameraSettings,
     ClipSettings,
     DepthSettings,
@@ -23,9 +23,9 @@ from trajectorycrafter.config import (
     RedirectSettings,
     StudioServer,
 )
-from trajectorycrafter.reshoot import make_trajectory
+from trajectorycrafter.job.reshoot import make_trajectory
 from trajectorycrafter.studio.app import Running, launch
-from trajectorycrafter.video import Video
+from trajectorycrafter.video.clip import Video
 
 ARTEFACTS = Path(__file__).parents[1] / "build" / "studio"
 PATIENCE_MS = 60_000

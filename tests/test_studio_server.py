@@ -13,7 +13,7 @@ import viser
 import websockets
 from websockets.asyncio.client import connect
 
-from trajectorycrafter.config import RedirectSettings
+from trajectorycrafter.config.redirect import RedirectSettings
 from trajectorycrafter.studio.gate import Gate, Refusal, Visit, is_this_machine
 from trajectorycrafter.studio.job_records import Job, JobSpec, write_job
 from trajectorycrafter.studio.jobs import Queue

@@ -16,7 +16,7 @@ import pytest
 import torch
 from conftest import Clip
 
-from trajectorycrafter.config import (
+from trajectorycrafter.config.redirect import (
     CameraSettings,
     ClipSettings,
     DepthSettings,
@@ -26,7 +26,7 @@ from trajectorycrafter.config import (
 from trajectorycrafter.geometry.keyframes import Keyframe
 from trajectorycrafter.geometry.trajectory_files import read_trajectory
 from trajectorycrafter.geometry.transforms import look_at
-from trajectorycrafter.reshoot import make_trajectory
+from trajectorycrafter.job.reshoot import make_trajectory
 from trajectorycrafter.studio.editing import Design, History, TimePlan
 from trajectorycrafter.studio.preparing import Preparer
 from trajectorycrafter.studio.preview import INVENTED_COLOR, Latest, source_density

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trajectorycrafter.geometry.cameras import Cameras
-from trajectorycrafter.synthetic.layout import CLIP_S, Place
-from trajectorycrafter.synthetic.materials import (
+from trajectorycrafter.lab.synthetic.layout import CLIP_S, Place
+from trajectorycrafter.lab.synthetic.materials import (
     CATALOGUE,
     SPLITS,
     Split,
@@ -20,11 +20,11 @@ from trajectorycrafter.synthetic.materials import (
     material,
     split_of,
 )
-from trajectorycrafter.synthetic.posing import balls_around, pose, thing_to_world
-from trajectorycrafter.synthetic.raycast import BALL, BOX
-from trajectorycrafter.synthetic.scene import Scene
-from trajectorycrafter.synthetic.takes import around, steady, swung
-from trajectorycrafter.synthetic.things import DESIGNS, Kit, Motion, Thing
+from trajectorycrafter.lab.synthetic.posing import balls_around, pose, thing_to_world
+from trajectorycrafter.lab.synthetic.raycast import BALL, BOX
+from trajectorycrafter.lab.synthetic.scene import Scene
+from trajectorycrafter.lab.synthetic.takes import around, steady, swung
+from trajectorycrafter.lab.synthetic.things import DESIGNS, Kit, Motion, Thing
 
 SIZE = (54, 96)
 PLACES_OF: tuple[Place, Place] = ("room", "ground")

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from trajectorycrafter.config import Synthetic4D
-from trajectorycrafter.evaluation import synthetic4d
-from trajectorycrafter.evaluation.records import Evaluation, read_evaluation, summarise
-from trajectorycrafter.evaluation.run import evaluate
-from trajectorycrafter.evaluation.synthetic4d import NAMED, cases, evaluate_synthetic4d
+from trajectorycrafter.config.redirect import Synthetic4D
+from trajectorycrafter.lab.evaluation import synthetic4d
+from trajectorycrafter.lab.evaluation.records import Evaluation, read_evaluation, summarise
+from trajectorycrafter.lab.evaluation.run import evaluate
+from trajectorycrafter.lab.evaluation.synthetic4d import NAMED, cases, evaluate_synthetic4d
 
 SUBSET = Synthetic4D(scenes=4, ranges=(20, 40), named=False, depth=("exact",), shown=1)
 

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference.slow_raycast import slow_nearest
 
-from trajectorycrafter.synthetic.layout import Place
-from trajectorycrafter.synthetic.posing import pose
-from trajectorycrafter.synthetic.scene import Scene
-from trajectorycrafter.synthetic.takes import handheld, seen_from, steady, swung
-from trajectorycrafter.video import Depth
+from trajectorycrafter.lab.synthetic.layout import Place
+from trajectorycrafter.lab.synthetic.posing import pose
+from trajectorycrafter.lab.synthetic.scene import Scene
+from trajectorycrafter.lab.synthetic.takes import handheld, seen_from, steady, swung
+from trajectorycrafter.video.clip import Depth
 
 SIZE = (54, 96)
 PLACES = pytest.mark.parametrize("place", ["room", "ground"])

@@ -11,10 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trajectorycrafter.evaluation import temporal
-from trajectorycrafter.evaluation.temporal import flicker, frame_difference, warping_error
-from trajectorycrafter.evaluation.vmaf import vmaf
-from trajectorycrafter.video import Video
+from trajectorycrafter.lab.evaluation import temporal
+from trajectorycrafter.lab.evaluation.temporal import flicker, frame_difference, warping_error
+from trajectorycrafter.lab.evaluation.vmaf import vmaf
+from trajectorycrafter.video.clip import Video
 
 
 def panned(frames: int = 4, height: int = 80, width: int = 96) -> torch.Tensor:

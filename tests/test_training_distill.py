@@ -9,23 +9,23 @@ from test_training_objective import batch, network
 from torch import Tensor, nn
 from training_material import settings, write_samples
 
-from trajectorycrafter.training.denoising import END, ddim_step, trailing_timesteps
-from trajectorycrafter.training.distill import (
+from trajectorycrafter.config.training import (
+    DistillSettings,
+    ObjectiveSettings,
+    read_settings,
+)
+from trajectorycrafter.lab.training.denoising import END, ddim_step, trailing_timesteps
+from trajectorycrafter.lab.training.distill import (
     distillation_loss,
     distilled,
     guided,
     landing,
     student_turn,
 )
-from trajectorycrafter.training.objective import noise_schedule
-from trajectorycrafter.training.rounds import distill
-from trajectorycrafter.training.run_folder import read_curve
-from trajectorycrafter.training.settings import (
-    DistillSettings,
-    ObjectiveSettings,
-    read_settings,
-)
-from trajectorycrafter.training.trainer import train
+from trajectorycrafter.lab.training.objective import noise_schedule
+from trajectorycrafter.lab.training.rounds import distill
+from trajectorycrafter.lab.training.run_folder import read_curve
+from trajectorycrafter.lab.training.trainer import train
 
 NEGATIVE = torch.zeros(4, 16)
 SCHEDULE = noise_schedule()

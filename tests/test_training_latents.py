@@ -7,14 +7,14 @@ import pytest
 import torch
 from training_material import sample, settings, write_samples
 
-from trajectorycrafter.samples import SampleDataset, ShardWriter
-from trajectorycrafter.training.encoding import encode, make_encoder
-from trajectorycrafter.training.examples import tensors
-from trajectorycrafter.training.latents import LatentDataset
-from trajectorycrafter.training.run_folder import read_curve
-from trajectorycrafter.training.settings import TrainSettings, changed
-from trajectorycrafter.training.stages import model_config
-from trajectorycrafter.training.trainer import train
+from trajectorycrafter.config.training import TrainSettings, changed
+from trajectorycrafter.lab.samples import SampleDataset, ShardWriter
+from trajectorycrafter.lab.training.encoding import encode, make_encoder
+from trajectorycrafter.lab.training.examples import tensors
+from trajectorycrafter.lab.training.latents import LatentDataset
+from trajectorycrafter.lab.training.run_folder import read_curve
+from trajectorycrafter.lab.training.stages import model_config
+from trajectorycrafter.lab.training.trainer import train
 
 
 @pytest.fixture(scope="module")

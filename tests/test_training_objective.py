@@ -10,12 +10,11 @@ from golden_model import config, pipeline
 from torch import Tensor
 from training_material import sample
 
-from trajectorycrafter.model.codec import Pictures, SpaceToDepthCodec
-from trajectorycrafter.model.conditions import Conditions, render_latents
-from trajectorycrafter.model.embedded import EmbeddedModel
-from trajectorycrafter.training.denoising import ddim_step, denoise, trailing_timesteps
-from trajectorycrafter.training.examples import Encoder, Example, Posterior, View, masked_video
-from trajectorycrafter.training.objective import (
+from trajectorycrafter.config.training import ModelSettings, ObjectiveSettings
+from trajectorycrafter.config.training_presets import PRESETS
+from trajectorycrafter.lab.training.denoising import ddim_step, denoise, trailing_timesteps
+from trajectorycrafter.lab.training.examples import Encoder, Example, Posterior, View, masked_video
+from trajectorycrafter.lab.training.objective import (
     Batch,
     clean_estimate,
     diffusion_loss,
@@ -24,11 +23,12 @@ from trajectorycrafter.training.objective import (
     noise_schedule,
     squared_error,
 )
-from trajectorycrafter.training.parts import load_autoencoder
-from trajectorycrafter.training.presets import PRESETS
-from trajectorycrafter.training.seeds import seeded
-from trajectorycrafter.training.settings import ModelSettings, ObjectiveSettings
-from trajectorycrafter.training.stages import build_model
+from trajectorycrafter.lab.training.parts import load_autoencoder
+from trajectorycrafter.lab.training.seeds import seeded
+from trajectorycrafter.lab.training.stages import build_model
+from trajectorycrafter.model.codec import Pictures, SpaceToDepthCodec
+from trajectorycrafter.model.conditions import Conditions, render_latents
+from trajectorycrafter.model.embedded import EmbeddedModel
 
 PLAIN = ObjectiveSettings(drop_text=0.0)
 MODE = replace(PLAIN, posterior="mode")

@@ -18,13 +18,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 from training_material import settings, write_samples
 
+from trajectorycrafter.config.training import LoraSettings, TrainSettings, changed, to_json
+from trajectorycrafter.config.training_presets import REFERENCE
+from trajectorycrafter.lab.training.run_folder import read_curve
+from trajectorycrafter.lab.training.stages import build_model
+from trajectorycrafter.lab.training.trainer import train
 from trajectorycrafter.model.checkpoints import load_transformer, save
-from trajectorycrafter.run_folder import WORK
-from trajectorycrafter.training.presets import REFERENCE
-from trajectorycrafter.training.run_folder import read_curve
-from trajectorycrafter.training.settings import LoraSettings, TrainSettings, changed, to_json
-from trajectorycrafter.training.stages import build_model
-from trajectorycrafter.training.trainer import train
+from trajectorycrafter.runtime.run_folder import WORK
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -161,8 +161,8 @@ def launched(script: Path, *arguments: str, processes: int = 1, **environment: s
 KILLED = """
 import json, os, signal, sys
 from pathlib import Path
-from trajectorycrafter.training.settings import from_json
-from trajectorycrafter.training.trainer import train
+from trajectorycrafter.config.training import from_json
+from trajectorycrafter.lab.training.trainer import train
 
 def die(step):
     if step == 5:
@@ -264,8 +264,8 @@ state = PartialState(cpu=True)
 if os.environ.get("ACCELERATE_USE_FSDP"):
     # accelerate shards on GPUs only, by name; torch shards on CPUs as well.
     PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
-from trajectorycrafter.training import trainer
-from trajectorycrafter.training.settings import from_json
+from trajectorycrafter.lab.training import trainer
+from trajectorycrafter.config.training import from_json
 
 rank, drawn = state.process_index, []
 drawing = trainer._Run._draw

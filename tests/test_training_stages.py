@@ -12,21 +12,7 @@ import yaml
 from golden_model import inputs, pipeline, transformer
 from torch import nn
 
-from trajectorycrafter.model import checkpoints
-from trajectorycrafter.model.transformer import DualStreamTransformer
-from trajectorycrafter.run_folder import difference
-from trajectorycrafter.training.ema import averaged, ema_tensors, load_ema, make_ema
-from trajectorycrafter.training.lora import add_lora, load_lora, save_lora
-from trajectorycrafter.training.optimizers import (
-    Muon,
-    make_optimizers,
-    norm_limit,
-    orthogonalised,
-    rate,
-    set_rate,
-)
-from trajectorycrafter.training.presets import ABLATIONS, PRESETS, REFERENCE, chosen, preset
-from trajectorycrafter.training.settings import (
+from trajectorycrafter.config.training import (
     MAY_CHANGE,
     LoraSettings,
     ModelSettings,
@@ -36,7 +22,21 @@ from trajectorycrafter.training.settings import (
     from_json,
     to_json,
 )
-from trajectorycrafter.training.stages import build_model, choose_trained
+from trajectorycrafter.config.training_presets import ABLATIONS, PRESETS, REFERENCE, chosen, preset
+from trajectorycrafter.lab.training.ema import averaged, ema_tensors, load_ema, make_ema
+from trajectorycrafter.lab.training.lora import add_lora, load_lora, save_lora
+from trajectorycrafter.lab.training.optimizers import (
+    Muon,
+    make_optimizers,
+    norm_limit,
+    orthogonalised,
+    rate,
+    set_rate,
+)
+from trajectorycrafter.lab.training.stages import build_model, choose_trained
+from trajectorycrafter.model import checkpoints
+from trajectorycrafter.model.transformer import DualStreamTransformer
+from trajectorycrafter.runtime.run_folder import difference
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 TINY = PRESETS["tiny-joint"].model
@@ -80,7 +80,7 @@ def test_options_change_a_preset(tmp_path: Path) -> None:
 
 
 def test_settings_need_no_torch() -> None:
-    code = "import sys, trajectorycrafter.training.presets; sys.exit('torch' in sys.modules)"
+    code = "import sys, trajectorycrafter.config.training_presets; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

@@ -13,15 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from trajectorycrafter.depth.scene_scale import check_ranges, released_radius, scene_radius
 from trajectorycrafter.geometry.cameras import Cameras, intrinsics, static_cameras
 from trajectorycrafter.geometry.interpolation import interpolate, resample_cameras
 from trajectorycrafter.geometry.keyframes import Keyframe
 from trajectorycrafter.geometry.modes import mode_indices, with_mode
 from trajectorycrafter.geometry.presets import PRESETS, preset
-from trajectorycrafter.geometry.scene_scale import check_ranges, released_radius, scene_radius
 from trajectorycrafter.geometry.trajectories import MOTION_FIELDS, Trajectory
 from trajectorycrafter.geometry.transforms import rigid, rotation_y
-from trajectorycrafter.video import Depth
+from trajectorycrafter.video.clip import Depth
 
 GOLDEN = Path(__file__).parent / "golden" / "trajectories"
 CASES = {case["name"]: case for case in json.loads((GOLDEN / "cases.json").read_text())}

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers import CLIPConfig, CLIPModel, ViTConfig, ViTModel
 
-from trajectorycrafter.evaluation.records import summarise
-from trajectorycrafter.evaluation.vbench import benchmark as vbench
-from trajectorycrafter.evaluation.vbench import networks
-from trajectorycrafter.evaluation.vbench.benchmark import (
+from trajectorycrafter.job.manifest import read_manifest
+from trajectorycrafter.lab.evaluation.records import summarise
+from trajectorycrafter.lab.evaluation.vbench import benchmark as vbench
+from trajectorycrafter.lab.evaluation.vbench import networks
+from trajectorycrafter.lab.evaluation.vbench.benchmark import (
     DIMENSIONS,
     QUOTED,
     VBENCH_TRAJECTORIES,
@@ -29,12 +30,12 @@ from trajectorycrafter.evaluation.vbench.benchmark import (
     temporal_flickering,
     vbench_jobs,
 )
-from trajectorycrafter.evaluation.vbench.external import (
+from trajectorycrafter.lab.evaluation.vbench.external import (
     external_scores,
     read_scores,
     vbench_version,
 )
-from trajectorycrafter.evaluation.vbench.networks import (
+from trajectorycrafter.lab.evaluation.vbench.networks import (
     HEAD,
     clip_input,
     consistency,
@@ -44,8 +45,7 @@ from trajectorycrafter.evaluation.vbench.networks import (
     load_head,
     load_scorer,
 )
-from trajectorycrafter.manifest import read_manifest
-from trajectorycrafter.video import Video
+from trajectorycrafter.video.clip import Video
 
 CHANNELS = 20
 """Length of the tiny CLIPs' features."""

@@ -16,16 +16,16 @@ import pytest
 import torch
 from PIL import Image
 
-from trajectorycrafter import video_files, video_writing
-from trajectorycrafter.video import Video
-from trajectorycrafter.video_files import (
+from trajectorycrafter.video import reading, writing
+from trajectorycrafter.video.clip import Video
+from trajectorycrafter.video.reading import (
     IMAGE_FPS,
     FrameChoice,
     demo_clip,
     probe,
     read_video,
 )
-from trajectorycrafter.video_writing import write_video
+from trajectorycrafter.video.writing import write_video
 
 ROOT = Path(__file__).parents[1]
 BARS = [(1, 1, 1), (1, 1, 0), (0, 1, 1), (0, 1, 0), (1, 0, 1), (1, 0, 0), (0, 0, 1), (0, 0, 0)]
@@ -327,8 +327,8 @@ def test_a_late_start_skips_what_comes_before(
             decoded.append(picture)
             yield picture
 
-    original = video_files._decoded
-    monkeypatch.setattr(video_files, "_decoded", counting)
+    original = reading._decoded
+    monkeypatch.setattr(reading, "_decoded", counting)
     video = Video.read(path, FrameChoice(start=150, count=2))
     assert indices(video, step=1) == [150, 151]
     assert len(decoded) < 30
@@ -356,7 +356,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     repeat(huge, np.full((4320, 7680, 3), 90, np.uint8), 2)
     script = f"""
 import re
-from trajectorycrafter.video_files import FrameChoice, read_video
+from trajectorycrafter.video.reading import FrameChoice, read_video
 def megabytes(name):
     # Of this program alone; getrusage would start at the peak of the tests that called it.
     return int(re.search(name + r":\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
@@ -805,7 +805,7 @@ def test_an_interrupted_write_leaves_nothing(
     """The old result stays whole, and no temporary file with it."""
     path = gradient().write(tmp_path / name)
     before = Video.read(path).frames
-    original = video_writing._arrays_of
+    original = writing._arrays_of
 
     def interrupted(video: Video) -> Iterator[np.ndarray]:
         for index, pixels in enumerate(original(video)):
@@ -813,7 +813,7 @@ def test_an_interrupted_write_leaves_nothing(
                 raise error
             yield pixels
 
-    monkeypatch.setattr(video_writing, "_arrays_of", interrupted)
+    monkeypatch.setattr(writing, "_arrays_of", interrupted)
     with pytest.raises(error):
         gradient(5).write(path, overwrite=True)
     assert left_in(tmp_path) == [name]
@@ -825,7 +825,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str)
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(video_writing.os, "replace", full)
+    monkeypatch.setattr(writing.os, "replace", full)
     with pytest.raises(OSError, match=r"Could not write .*No space left.*nothing was kept") as seen:
         gradient().write(tmp_path / name)
     assert seen.value.errno == errno.ENOSPC

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import torch
 
+from trajectorycrafter.config.training import TrainSettings, changed
+from trajectorycrafter.config.training_presets import preset
+from trajectorycrafter.lab.samples import Kind, Sample, ShardWriter
 from trajectorycrafter.rendering.render import Render
-from trajectorycrafter.samples import Kind, Sample, ShardWriter
-from trajectorycrafter.training.presets import preset
-from trajectorycrafter.training.settings import TrainSettings, changed
-from trajectorycrafter.video import Video
+from trajectorycrafter.video.clip import Video
 
 
 def sample(

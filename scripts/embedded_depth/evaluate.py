@@ -24,7 +24,7 @@ from trajectorycrafter.depth.embedded import (
     sharpen_steps,
 )
 from trajectorycrafter.depth.temporal import align_over_time, flicker
-from trajectorycrafter.video import Video
+from trajectorycrafter.video.clip import Video
 
 
 def pairs(sources: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -15,14 +15,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from trajectorycrafter.synthetic.meshes.catalogue import (  # noqa: F401  (the renderer's one door)
+from trajectorycrafter.lab.synthetic.meshes.catalogue import (  # noqa: F401  (the renderer's one door)
     Entry,
     Mesh,
     catalogue,
     kinds,
     load_mesh,
 )
-from trajectorycrafter.synthetic.meshes.shapes import (  # noqa: F401
+from trajectorycrafter.lab.synthetic.meshes.shapes import (  # noqa: F401
     Image,
     Part,
     blob,
@@ -36,7 +36,7 @@ from trajectorycrafter.synthetic.meshes.shapes import (  # noqa: F401
     soup,
     sphere,
 )
-from trajectorycrafter.synthetic.meshes.textures import (
+from trajectorycrafter.lab.synthetic.meshes.textures import (
     as_texture,
     facade_texture,
     fractal,  # noqa: F401

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trajectorycrafter.synthetic.scene import Scene
-from trajectorycrafter.synthetic.takes import around
+from trajectorycrafter.lab.synthetic.scene import Scene
+from trajectorycrafter.lab.synthetic.takes import around
 
 SIZE, CAMERAS, SCENES = (288, 384), 4, 10
 """Height and width; views of a scene; scenes of a shard."""

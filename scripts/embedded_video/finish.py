@@ -31,15 +31,15 @@ from packs import batch_of, cut, load, pack
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from trajectorycrafter.evaluation.metrics import METRICS, score
-from trajectorycrafter.files import write_json
+from trajectorycrafter.config.training import OptimizerSettings
+from trajectorycrafter.lab.evaluation.metrics import METRICS, score
+from trajectorycrafter.lab.training.optimizers import make_optimizers, set_rate
 from trajectorycrafter.model.checkpoints import load_transformer
 from trajectorycrafter.model.codec import Pictures, RenderDecoder, SpaceToDepthCodec
 from trajectorycrafter.model.conditions import latent_mask
 from trajectorycrafter.model.embedded import EmbeddedModel
 from trajectorycrafter.rendering.blending import blend
-from trajectorycrafter.training.optimizers import make_optimizers, set_rate
-from trajectorycrafter.training.settings import OptimizerSettings
+from trajectorycrafter.runtime.files import write_json
 
 LAST = 999
 FLOOR = 4e-4

@@ -12,10 +12,10 @@ import torch
 import tyro
 from tqdm.auto import tqdm
 
+from trajectorycrafter.lab.samples import read_index, read_sample
 from trajectorycrafter.model.codec import SpaceToDepthCodec
-from trajectorycrafter.samples import read_index, read_sample
-from trajectorycrafter.video import Video
-from trajectorycrafter.video_files import FrameChoice
+from trajectorycrafter.video.clip import Video
+from trajectorycrafter.video.reading import FrameChoice
 
 
 @dataclass

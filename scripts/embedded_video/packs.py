@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trajectorycrafter.lab.samples import Sample, read_index, read_sample
 from trajectorycrafter.model.codec import Pictures
-from trajectorycrafter.samples import Sample, read_index, read_sample
 
 PLACES = {"target": 3, "filled": 3, "render": 3, "memory": 3, "visible": 1, "memory_visible": 1}
 """Channels of a packed clip, in order."""

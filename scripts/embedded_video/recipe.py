@@ -9,9 +9,9 @@ from pathlib import Path
 
 import tyro
 
-from trajectorycrafter.files import write_json
-from trajectorycrafter.training.presets import preset
-from trajectorycrafter.training.settings import changed, to_json
+from trajectorycrafter.config.training import changed, to_json
+from trajectorycrafter.config.training_presets import preset
+from trajectorycrafter.runtime.files import write_json
 
 
 @dataclass

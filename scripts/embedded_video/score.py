@@ -20,12 +20,12 @@ import tyro
 from packs import as_bytes, pictures_of, save
 from tqdm.auto import tqdm
 
-from trajectorycrafter.config import Synthetic4D
-from trajectorycrafter.evaluation.metrics import METRICS, score
-from trajectorycrafter.evaluation.synthetic4d import cases
+from trajectorycrafter.config.redirect import Synthetic4D
+from trajectorycrafter.lab.evaluation.metrics import METRICS, score
+from trajectorycrafter.lab.evaluation.synthetic4d import cases
 from trajectorycrafter.model.embedded import EmbeddedModel
 from trajectorycrafter.rendering.blending import blend
-from trajectorycrafter.rendering.filling import fill
+from trajectorycrafter.rendering.completion import fill
 from trajectorycrafter.rendering.memory import other_moments
 from trajectorycrafter.rendering.point_cloud import lift
 from trajectorycrafter.rendering.render import render

@@ -13,46 +13,46 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .config import RedirectSettings
+    from .config.redirect import RedirectSettings
     from .depth.estimator import load_depth_estimator
     from .geometry.cameras import Cameras
     from .geometry.keyframes import Keyframe
     from .geometry.presets import preset
     from .geometry.trajectories import Trajectory
     from .geometry.trajectory_files import read_trajectory, write_trajectory
+    from .job.pipeline import TrajectoryCrafter
+    from .job.reshoot import redirect
+    from .job.shot import Result, Shot
     from .model.sampling import TrajectoryCrafterPipeline
     from .model.transformer import DualStreamTransformer
-    from .pipeline import TrajectoryCrafter
-    from .rendering.filling import fill
+    from .rendering.completion import fill
     from .rendering.point_cloud import DynamicPointCloud, lift
     from .rendering.render import Render, double_reproject, render
-    from .reshoot import redirect
-    from .shot import Result, Shot
     from .source_cameras import load_source_cameras
-    from .video import Depth, Video
+    from .video.clip import Depth, Video
 
 _HOME = {
     "Cameras": "geometry.cameras",
-    "Depth": "video",
+    "Depth": "video.clip",
     "DualStreamTransformer": "model.transformer",
     "DynamicPointCloud": "rendering.point_cloud",
     "Keyframe": "geometry.keyframes",
-    "RedirectSettings": "config",
+    "RedirectSettings": "config.redirect",
     "Render": "rendering.render",
-    "Result": "shot",
-    "Shot": "shot",
+    "Result": "job.shot",
+    "Shot": "job.shot",
     "Trajectory": "geometry.trajectories",
-    "TrajectoryCrafter": "pipeline",
+    "TrajectoryCrafter": "job.pipeline",
     "TrajectoryCrafterPipeline": "model.sampling",
-    "Video": "video",
+    "Video": "video.clip",
     "double_reproject": "rendering.render",
-    "fill": "rendering.filling",
+    "fill": "rendering.completion",
     "lift": "rendering.point_cloud",
     "load_depth_estimator": "depth.estimator",
     "load_source_cameras": "source_cameras",
     "preset": "geometry.presets",
     "read_trajectory": "geometry.trajectory_files",
-    "redirect": "reshoot",
+    "redirect": "job.reshoot",
     "render": "rendering.render",
     "write_trajectory": "geometry.trajectory_files",
 }

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from .config import (
+from .config.curation import Curation, CurationRun
+from .config.redirect import (
     BatchSettings,
     CameraSettings,
     ClipSettings,
@@ -31,12 +32,11 @@ from .config import (
     Synthetic4D,
     VBench,
 )
-from .curation.settings import Curation, CurationRun
-from .manifest import is_manifest
-from .training.settings import TrainOptions
+from .config.training import TrainOptions
+from .job.manifest import is_manifest
 
 if TYPE_CHECKING:
-    from .evaluation.records import Evaluation
+    from .lab.evaluation.records import Evaluation
 
 Flat = tyro.conf.OmitArgPrefixes
 Clip = Annotated[str, tyro.conf.Positional]
@@ -100,7 +100,7 @@ def _reshoot(
 ) -> None:
     """One clip, or all of a manifest; a batch in which a clip failed ends with code 1."""
     if is_manifest(clip):
-        from .batch import redirect_all
+        from .job.batch import redirect_all
 
         done = redirect_all(clip, out, settings, engine=batch.engine, workers=batch.workers, **how)
         if done.failed:
@@ -108,7 +108,7 @@ def _reshoot(
         return
     if batch != BatchSettings():
         raise ValueError(f"--engine and --workers are for manifests (.csv, .jsonl); got {clip}.")
-    from .reshoot import redirect as run
+    from .job.reshoot import redirect as run
 
     run(clip, out, settings, **how)
 
@@ -119,7 +119,7 @@ def doctor(weights: Path | None = None) -> None:
     Args:
         weights: A folder with downloaded weights; default: the Hugging Face cache.
     """
-    from .doctor import examine
+    from .job.doctor import examine
 
     print(examine(weights))
 
@@ -160,7 +160,7 @@ def curate(
     run: Flat[CurationRun] = CurationRun(),
 ) -> None:
     """Make training samples of clips, posed sequences or synthetic scenes."""
-    from .curation.run import curate as make
+    from .lab.curation.run import curate as make
 
     done = make(
         settings,
@@ -177,8 +177,8 @@ def curate(
 
 def train(folder: Flat[OutFolder], options: Flat[TrainOptions]) -> None:
     """Train one stage of the model; under `accelerate launch`, on many processors."""
-    from .training.presets import chosen
-    from .training.trainer import train as run
+    from .config.training_presets import chosen
+    from .lab.training.trainer import train as run
 
     print(run(chosen(options), folder.out, resume=folder.resume, overwrite=folder.overwrite))
 
@@ -192,8 +192,8 @@ def encode(
         out: The caches are made in here, named as the folders of samples.
         dtype: Of the stored latents.
     """
-    from .training.encoding import encode as run
-    from .training.presets import chosen
+    from .config.training_presets import chosen
+    from .lab.training.encoding import encode as run
 
     print(*run(chosen(options), out, dtype=dtype), sep="\n")
 
@@ -212,8 +212,8 @@ def distill(
         rounds: Denoising steps of the teacher, then of each round's student.
         guidance: Weight of the text in the first teacher.
     """
-    from .training.presets import chosen
-    from .training.rounds import distill as run
+    from .config.training_presets import chosen
+    from .lab.training.rounds import distill as run
 
     how = {"resume": folder.resume, "overwrite": folder.overwrite}
     print(run(chosen(options), teacher, folder.out, steps=rounds, guidance=guidance, **how))
@@ -241,8 +241,8 @@ def vbench(folder: Flat[OutFolder], settings: Flat[VBench]) -> None:
 
 def _benchmark(settings: Synthetic4D | Real4D | IPhone | VBench, folder: OutFolder) -> None:
     """Run it, print its tables; an evaluation in which a clip failed ends with code 1."""
-    from .evaluation.report import markdown
-    from .evaluation.run import evaluate as run
+    from .lab.evaluation.report import markdown
+    from .lab.evaluation.run import evaluate as run
 
     found = run(settings, folder.out, overwrite=folder.overwrite, resume=folder.resume)
     print(markdown(found))
@@ -272,7 +272,7 @@ def manifest(
     Args:
         clips: The manifest (.csv, .jsonl); see docs/batches.md.
     """
-    from .evaluation.batches import evaluate_manifest
+    from .lab.evaluation.batches import evaluate_manifest
 
     found = evaluate_manifest(
         clips,
@@ -300,9 +300,9 @@ def compare(
         b: Another one.
         out: Folder for the comparison as a page.
     """
-    from .evaluation.comparison import compare as run
-    from .evaluation.comparison import comparison_markdown, write_comparison
-    from .evaluation.records import read_evaluation
+    from .lab.evaluation.comparison import compare as run
+    from .lab.evaluation.comparison import comparison_markdown, write_comparison
+    from .lab.evaluation.records import read_evaluation
 
     pair, names = (read_evaluation(a), read_evaluation(b)), (str(a), str(b))
     found = run(*pair, names) if out is None else write_comparison(*pair, out, names)

@@ -6,7 +6,7 @@ gives it beside them, for the node that saves the video.
 
 from functools import lru_cache
 
-from ..config import (
+from ..config.redirect import (
     CameraSettings,
     ClipSettings,
     DepthSettings,
@@ -15,15 +15,15 @@ from ..config import (
     RedirectSettings,
 )
 from ..depth.estimator import check_depth
-from ..generation import check_model
 from ..geometry.trajectories import Trajectory
-from ..pictures import colorize_depth
-from ..pipeline import TrajectoryCrafter
+from ..job.generation import check_model
+from ..job.pipeline import TrajectoryCrafter
+from ..job.reshoot import frame_choice, make_trajectory
+from ..job.shot import Shot
 from ..rendering.render import Render
-from ..reshoot import frame_choice, make_trajectory
-from ..shot import Shot
-from ..video import Depth, Video
-from ..video_files import clip_path, probe
+from ..video.clip import Depth, Video
+from ..video.pictures import colorize_depth
+from ..video.reading import clip_path, probe
 
 
 def load(clip: str = "demo", frames: ClipSettings = ClipSettings()) -> tuple[Video, float]:  # noqa: B008

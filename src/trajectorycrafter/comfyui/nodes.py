@@ -12,7 +12,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from types import MappingProxyType
 from typing import Any, get_args, get_type_hints
 
-from ..video_files import clip_path
+from ..video.reading import clip_path
 from .sockets import Socket, chosen, field_words, given, outputs, socket
 
 CATEGORY = "TrajectoryCrafter"

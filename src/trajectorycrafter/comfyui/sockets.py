@@ -17,9 +17,9 @@ from typing import Any, Literal, Union, get_args, get_origin
 import torch
 
 from ..geometry.trajectories import Trajectory
+from ..job.shot import Shot
 from ..rendering.render import Render
-from ..shot import Shot
-from ..video import Depth, Video
+from ..video.clip import Depth, Video
 
 DEFAULT_FPS = 24.0
 """Rate of frames that come without one; no result depends on it."""

@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import CLIPVisionModelWithProjection
 
-from ..released import fetch
-from ..video import Depth, Video
+from ..runtime.weights import fetch
+from ..video.clip import Depth, Video
 from .temporal import disparity_to_depth
 
 CHUNK = 8

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from ..geometry.cameras import focal_from_fov, intrinsics
-from ..video import Depth, Video
+from ..video.clip import Depth, Video
 from .dinov2 import CHANNELS, PATCH, STAGES, existing_weights, load_dinov2, read_quantized
 from .dinov2 import WEIGHTS as BACKBONE_WEIGHTS
 from .temporal import align_over_time, disparity_to_depth

@@ -17,8 +17,8 @@ from ..geometry.cameras import (
     intrinsics,
     static_cameras,
 )
-from ..plugins import load_plugin, unknown_name
-from ..video import Depth, Video
+from ..runtime.plugins import load_plugin, unknown_name
+from ..video.clip import Depth, Video
 
 DEFAULT_FOV_DEG = 55.0
 """Horizontal field of view of an unknown camera: between a phone's main lens held upright (about

@@ -30,7 +30,7 @@ import torch
 from jaxtyping import Bool, Float
 
 from ..geometry.cameras import Cameras, check_cameras, focal_from_fov, intrinsics, static_cameras
-from ..video import Depth, Video
+from ..video.clip import Depth, Video
 from .temporal import disparity_to_depth
 
 MAPS = ("z", "depth", "depths", "inverse_depth", "disparity")

@@ -22,7 +22,7 @@ from transformers import AutoConfig, AutoModelForDepthEstimation
 from transformers.image_processing_utils import ImageProcessingMixin
 
 from ..geometry.cameras import focal_from_fov, intrinsics
-from ..video import Depth, Video
+from ..video.clip import Depth, Video
 from .estimator import DEFAULT_FOV_DEG
 from .temporal import align_over_time, disparity_to_depth
 

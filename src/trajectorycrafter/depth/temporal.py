@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ..video import Video
+from ..video.clip import Video
 
 FLOW_SHORT_SIDE = 240
 """Flow is estimated on frames no larger than this: it is needed to about a pixel, and cheaply."""

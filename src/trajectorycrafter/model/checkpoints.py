@@ -12,7 +12,7 @@ import torch
 from diffusers import AutoencoderKLCogVideoX, DDIMScheduler
 from transformers import AutoTokenizer, T5EncoderModel
 
-from .. import released
+from ..runtime import weights as released
 from .sampling import TrajectoryCrafterPipeline, load_sampler
 from .transformer import DualStreamTransformer
 from .weight_files import write_folder
@@ -57,7 +57,8 @@ def load_pipeline(
     Args:
         source: "5b" for the released assembly; a folder with model_index.json; or folder or hub id
             of a transformer that shares the released autoencoder and text encoder.
-        weights_dir: Folder with the released repositories (see `released.locate`); None takes them
+        weights_dir: Folder with the released repositories (see `runtime.weights.locate`); None
+        takes them
             from the hub cache, downloading what is missing after stating size and licence.
         sampler: One of `SAMPLERS`; None takes the pipeline's own, DDIM_Origin for the released one.
         offload: Keep every part on the device only while it runs.

@@ -5,7 +5,7 @@ latents it predicts what is to be added to it, then its decoder, which sees the 
 draws the frames. One step is enough, more are allowed.
 
 The one thing a reader would get wrong: frames here are in [-1, 1], and clips have 4k + 1 frames of
-sides that are multiples of 16; `generation.py` brings shots into that form and back.
+sides that are multiples of 16; `job/generation.py` brings shots into that form and back.
 """
 
 from dataclasses import dataclass

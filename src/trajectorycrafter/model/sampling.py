@@ -29,7 +29,7 @@ from diffusers.utils import BaseOutput
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ..config import NEGATIVE_PROMPT
+from ..config.redirect import NEGATIVE_PROMPT
 from ..rendering.render import Render
 from .conditions import (
     Conditions,
@@ -189,7 +189,7 @@ class TrajectoryCrafterPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
                 `visible`.
             visible: True where a point landed.
             reference: Frames of the source video, [0, 1]; None leaves the reference out.
-            prompt: What the video shows, quality words included (`config.PROMPT_SUFFIX`).
+            prompt: What the video shows, quality words included (`config.redirect.PROMPT_SUFFIX`).
             guidance_scale: At 1 or below there is no second, negative pass.
             generator: Seeds everything; None draws a new seed.
             latents: Start noise instead of the generator's.

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..geometry.cameras import Cameras
-from ..video import Depth, Video
+from ..video.clip import Depth, Video
 
 
 @dataclass(frozen=True)

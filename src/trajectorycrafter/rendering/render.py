@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..geometry.cameras import Cameras
-from ..video import Depth, Video
+from ..video.clip import Depth, Video
 from .point_cloud import DynamicPointCloud, lift
 from .splatting import (
     Image,

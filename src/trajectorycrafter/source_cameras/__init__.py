@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from ..geometry.cameras import Cameras
-from ..plugins import load_plugin, unknown_name
-from ..video import Depth, Video
+from ..runtime.plugins import load_plugin, unknown_name
+from ..video.clip import Depth, Video
 
 NAMES = {
     "static": "the camera stood still",

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from ..geometry.cameras import Cameras, check_cameras
 from ..geometry.trajectories import resample_cameras
-from ..video import Depth, Video
+from ..video.clip import Depth, Video
 from .from_file import from_first
 from .static import known_intrinsics
 

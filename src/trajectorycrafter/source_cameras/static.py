@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..geometry.cameras import Cameras, check_cameras, static_cameras
-from ..video import Depth, Video
+from ..video.clip import Depth, Video
 
 
 def static_source(video: Video, depth: Depth) -> Cameras:

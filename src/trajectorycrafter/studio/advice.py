@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import torch
 
+from ..depth.scene_scale import check_ranges
 from ..geometry.pivot import keyframe_at
-from ..geometry.scene_scale import check_ranges
 from ..geometry.trajectories import Trajectory
 from .preparing import PreparedClip
 from .preview import Coverage

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import viser
 
-from ..config import Limits, RedirectSettings, StudioServer
-from ..video_files import clip_path, probe
+from ..config.redirect import Limits, RedirectSettings, StudioServer
+from ..video.reading import clip_path, probe
 from .jobs import Queue
 from .library import Clip, Library, User
 from .page import Page

@@ -10,12 +10,12 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from ..config import RedirectSettings
-from ..files import write_text
+from ..config.redirect import RedirectSettings
 from ..geometry.trajectory_files import read_trajectory
-from ..reshoot import OUTPUTS, frame_choice
-from ..video import Video
-from ..video_files import probe
+from ..job.reshoot import OUTPUTS, frame_choice
+from ..runtime.files import write_text
+from ..video.clip import Video
+from ..video.reading import probe
 
 SOURCE, PAGE = "source.mp4", "compare.html"
 _VIEWS = {SOURCE: "Source", "render.mp4": "Render", "video.mp4": "Result"}

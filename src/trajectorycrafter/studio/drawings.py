@@ -6,7 +6,7 @@ The one thing a reader would get wrong: whatever a visitor wrote is escaped here
 from collections.abc import Sequence
 from html import escape
 
-from ..plan import Estimate, duration
+from ..job.plan import Estimate, duration
 from .editing import Design
 from .preview import INVENTED_COLOR, STRETCHED_COLOR, Coverage
 

@@ -10,7 +10,7 @@ from html import escape
 from importlib.resources import files
 from string import Template
 
-from ..plan import duration
+from ..job.plan import duration
 from .compare import PAGE
 from .jobs import Job
 

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ..config import (
+from ..config.redirect import (
     CameraSettings,
     ClipSettings,
     DepthSettings,
@@ -25,11 +25,11 @@ from ..config import (
     MachineSettings,
     RedirectSettings,
 )
-from ..files import write_json
 from ..geometry.trajectory_files import detect_format, read_trajectory, write_trajectory
-from ..manifest import check_depth_name
-from ..reshoot import OUTPUTS, check_run, expected_frames, make_trajectory
-from ..video_files import probe
+from ..job.manifest import check_depth_name
+from ..job.reshoot import OUTPUTS, check_run, expected_frames, make_trajectory
+from ..runtime.files import write_json
+from ..video.reading import probe
 from .compare import PAGE, SOURCE
 from .progress import Progress
 

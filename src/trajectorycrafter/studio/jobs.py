@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from ..files import write_json
+from ..runtime.files import write_json
 from .job_records import RECORD, Job, JobSpec, State, make_job, read_job, write_job
 from .library import Library, folder_size
 from .progress import Progress, Track

@@ -17,10 +17,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..config import Limits
-from ..files import write_json
-from ..video import Video
-from ..video_files import FrameChoice, VideoInfo, demo_clip, probe
+from ..config.redirect import Limits
+from ..runtime.files import write_json
+from ..video.clip import Video
+from ..video.reading import FrameChoice, VideoInfo, demo_clip, probe
 
 ID = re.compile(r"[0-9a-f]{32}")
 """Of visitors, clips and jobs: 128 random bits."""

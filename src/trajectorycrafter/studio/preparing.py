@@ -16,16 +16,16 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from ..config import WINDOW, RedirectSettings
+from ..config.redirect import WINDOW, RedirectSettings
 from ..depth.from_file import read_depth, write_depth
 from ..geometry.cameras import Cameras, check_cameras
-from ..machine import measured_gflops, pick_device, pick_dtype
-from ..pipeline import TrajectoryCrafter
+from ..job.pipeline import TrajectoryCrafter
+from ..job.reshoot import frame_choice, planned
 from ..rendering.point_cloud import DynamicPointCloud, lift
-from ..reshoot import frame_choice, planned
+from ..runtime.machine import measured_gflops, pick_device, pick_dtype
 from ..source_cameras import load_source_cameras
-from ..video import Depth, Video
-from ..video_files import probe
+from ..video.clip import Depth, Video
+from ..video.reading import probe
 
 THINNING = 2
 """Every second point of every second row is kept."""

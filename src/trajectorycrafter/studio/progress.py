@@ -7,10 +7,10 @@ the whole only grows, and that the seconds left follow the speed that was seen s
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..config import RedirectSettings
-from ..generation import windows
-from ..reshoot import check_run, expected_frames, planned
-from ..video_files import probe
+from ..config.redirect import RedirectSettings
+from ..job.generation import windows
+from ..job.reshoot import check_run, expected_frames, planned
+from ..video.reading import probe
 
 # Seconds a pixel and frame of the stages that `plan` leaves out, measured on two cores.
 _READ, _CLOUD, _WRITE_RENDER, _WRITE, _COMPARE = 0.06e-6, 0.23e-6, 0.35e-6, 0.27e-6, 0.2e-6

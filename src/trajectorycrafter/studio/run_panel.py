@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import viser
 
-from ..config import MODELS, SPEEDS
-from ..plan import duration
+from ..config.redirect import MODELS, SPEEDS
+from ..job.plan import duration
 from . import drawings
 from .jobs import Job
 from .server import GALLERY, result_url

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..geometry.cameras import Cameras
 from ..geometry.transforms import rigid, rigid_inverse
-from ..pictures import frustum_lines
+from ..video.pictures import frustum_lines
 from .editing import Design
 from .preparing import PreparedClip
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from ..config import SPEEDS, CameraSettings, RedirectSettings
+from ..config.redirect import SPEEDS, CameraSettings, RedirectSettings
 from ..geometry.cameras import Cameras
 from ..geometry.trajectories import Trajectory
-from ..plan import Estimate
-from ..reshoot import planned
+from ..job.plan import Estimate
+from ..job.reshoot import planned
 from .advice import path_warnings
 from .editing import Design
 from .editor import Editor

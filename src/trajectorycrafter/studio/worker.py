@@ -109,7 +109,7 @@ def main() -> None:
         events.write(json.dumps(event) + "\n")
         events.flush()
 
-    from ..batch import Parts
+    from ..job.batch import Parts
 
     parts = Parts()
     while True:
@@ -127,10 +127,10 @@ def run_job(folder: Path, parts: Any, send: Send) -> None:
 
     Args:
         folder: the job's, with job.json in it.
-        parts: `batch.Parts`, kept from job to job.
+        parts: `job.batch.Parts`, kept from job to job.
         send: is given the events.
     """
-    from ..batch import describe
+    from ..job.batch import describe
 
     try:
         _make(folder, parts, send)
@@ -142,7 +142,7 @@ def run_job(folder: Path, parts: Any, send: Send) -> None:
 
 
 def _make(folder: Path, parts: Any, send: Send) -> None:
-    from ..batch import Task, redirect_task, task_is_done
+    from ..job.batch import Task, redirect_task, task_is_done
     from .compare import add_comparison
     from .job_records import read_job
     from .progress import expected_seconds

@@ -1,0 +1,1 @@
+"""Every settings dataclass and preset, torch-free."""

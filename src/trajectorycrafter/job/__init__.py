@@ -1,0 +1,1 @@
+"""The jobs: shot, pipeline, generation, reshoot, plan, manifest, batch, doctor."""

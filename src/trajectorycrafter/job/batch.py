@@ -1,0 +1,372 @@
+"""The job over a manifest: every clip re-shot into its own folder, whatever befalls the others.
+
+The one thing a reader would get wrong: `batch.json` tells how things stand, but resuming does not
+trust it; whether a clip is done is read from its own `run.json`.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from ..config.redirect import RedirectSettings
+from ..runtime.engine import Engine, check_engine, run_all
+from ..runtime.files import write_json
+from ..runtime.machine import pick_device, pick_dtype
+from ..runtime.run_folder import check_claim, check_inputs, read_record, unfinished
+from .generation import check_model
+from .manifest import Job, check_depth_name, read_manifest
+from .pipeline import TrajectoryCrafter
+from .plan import duration
+from .reshoot import (
+    OUTPUTS,
+    RECORD,
+    inputs_of,
+    is_done,
+    redirect,
+    same_run,
+    what_it_depends_on,
+)
+
+BOARD = "batch.json"
+
+Say = Callable[[str], None]
+Status = Literal["waiting", "running", "done", "failed", "stopped"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """How one job stands."""
+
+    name: str
+    clip: str
+    trajectory: str
+    status: Status = "waiting"
+    seconds: float | None = None
+    """Wall time of the attempt that ended; None before, and for a job found done."""
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """How all jobs of a batch ended."""
+
+    records: list[Record]
+    """In the manifest's order."""
+    made: frozenset[str] = field(default=frozenset())
+    """Names of the jobs that were done now, not found done."""
+
+    @property
+    def failed(self) -> list[Record]:
+        return [record for record in self.records if record.status == "failed"]
+
+    @property
+    def done(self) -> list[Record]:
+        return [record for record in self.records if record.status == "done"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker is given: one clip, its settings and its folder."""
+
+    name: str
+    clip: Path
+    folder: Path
+    settings: RedirectSettings
+    overwrite: bool
+    resume: bool
+    render_only: bool
+    known_depth: Path | None = None
+    """As `redirect` has it."""
+
+
+def redirect_all(
+    manifest: str | Path,
+    out: str | Path,
+    settings: RedirectSettings | None = None,
+    *,
+    engine: Engine = "local",
+    workers: int = 1,
+    overwrite: bool = False,
+    resume: bool = False,
+    render_only: bool = False,
+    say: Say = print,
+) -> BatchResult:
+    """Re-shoot every clip of a manifest into `out/<name>/`, and keep `out/batch.json`.
+
+    A clip that fails is recorded with its error and the rest goes on: look at `failed` of what is
+    returned. Lines with a `result` have their video already and are left alone.
+
+    Args:
+        manifest: csv or jsonl, see `manifest.read_manifest`.
+        settings: of all clips; a line's trajectory, prompt and depth take their place.
+        workers: clips at a time.
+        overwrite: replace an earlier batch. With `resume`: do anew what was made with other
+            settings, instead of calling it a failure.
+        resume: leave what is done with equal settings, go on with what was stopped.
+        render_only: stop before the generator; needs no weights.
+        say: told a line per clip.
+
+    Raises:
+        FileNotFoundError: no such manifest or weights.
+        ValueError: lines that cannot be used, settings that no clip can have, or `out` is taken.
+    """
+    settings, out = settings or RedirectSettings(), Path(out)
+    jobs = [job for job in read_manifest(manifest) if job.result is None]
+    if not jobs:
+        raise ValueError(f"All lines of {manifest} have a result; there is nothing to make.")
+    check_engine(engine, workers)
+    check_common(jobs, settings, render_only)
+    check_claim(out, BOARD, "a batch", overwrite=overwrite, resume=resume)
+    check_batch_inputs(jobs, out, settings, Path(manifest))
+    return redirect_jobs(
+        jobs,
+        out,
+        settings,
+        engine=engine,
+        workers=workers,
+        overwrite=overwrite,
+        resume=resume,
+        render_only=render_only,
+        say=say,
+    )
+
+
+def redirect_jobs(
+    jobs: list[Job],
+    out: Path,
+    settings: RedirectSettings,
+    *,
+    engine: Engine,
+    workers: int,
+    overwrite: bool,
+    resume: bool,
+    render_only: bool = False,
+    say: Say = print,
+) -> BatchResult:
+    """`redirect_all` for jobs that were read and a folder that was checked."""
+    tasks = [_task(job, out, settings, overwrite, resume, render_only) for job in jobs]
+    records = {job.name: _record(job, settings) for job in jobs}
+    open_tasks = []
+    for task in tasks:
+        if resume and task_is_done(task):
+            records[task.name] = replace(records[task.name], status="done")
+        else:
+            open_tasks.append(task)
+    found = len(tasks) - len(open_tasks)
+    say(f"{len(tasks)} clips: {found} done before, {len(open_tasks)} to do; {workers} at a time")
+    board = _Board(out / BOARD, records)
+    board.write()
+    progress = Progress(len(open_tasks), say)
+    try:
+        results = run_all(
+            redirect_task,
+            board.started(open_tasks),
+            engine=engine,
+            workers=workers,
+            setup=Parts,
+            describe=lambda task: task.name,
+        )
+        for task, result in results:
+            record = board.ended(task, result)
+            progress.tell(task.name, record.seconds, record.error)
+    finally:
+        board.stop()
+    result = BatchResult([records[job.name] for job in jobs], frozenset(board.made))
+    say(f"{len(result.done)} done, {len(result.failed)} failed: {out}")
+    return result
+
+
+def check_common(jobs: list[Job], settings: RedirectSettings, render_only: bool = False) -> None:
+    """Say before any work what no clip could be made with.
+
+    Raises:
+        FileNotFoundError: no weights.
+        ValueError: an unknown estimator, device or model, or lines without any camera path.
+    """
+    check_depth_name(settings.depth.depth)
+    pick_dtype(settings.machine.dtype, pick_device(settings.machine.device))
+    if not render_only:
+        check_model(settings)
+    if any(_names_path(settings)):
+        return
+    without = [str(job.line) for job in jobs if not job.path_text]
+    if without:
+        raise ValueError(
+            f"No trajectory in line {', '.join(without)}; fill the column `trajectory`, or give "
+            "--camera, --target or --trajectory for all lines without one."
+        )
+
+
+def check_batch_inputs(
+    jobs: list[Job], out: Path, settings: RedirectSettings, manifest: Path
+) -> None:
+    """Raises ValueError if a clip's results would replace anything that some clip needs."""
+    inputs = [manifest]
+    for job in jobs:
+        inputs += inputs_of(job.clip, job.settings(settings))
+        inputs += [path for path in (job.target, job.result) if path is not None]
+    check_inputs([out / job.name for job in jobs if job.result is None], OUTPUTS, inputs)
+    check_inputs([out], [BOARD], inputs)
+
+
+def _names_path(settings: RedirectSettings) -> list[bool]:
+    camera = settings.camera
+    return [value is not None for value in (camera.camera, camera.target, camera.trajectory)]
+
+
+def task_is_done(task: Task) -> bool:
+    """Whether the folder holds the finished run of this very task."""
+    return is_done(task.folder, _depends(task))
+
+
+def _depends(task: Task) -> dict[str, Any]:
+    return what_it_depends_on(task.clip, task.settings, task.render_only)
+
+
+# --------------------------------------------------------------------------------------- one clip
+
+
+@dataclass
+class Parts:
+    """What a worker keeps from clip to clip: the loaded models."""
+
+    crafter: TrajectoryCrafter | None = None
+
+
+def redirect_task(task: Task, parts: Parts, say: Say = lambda line: None) -> None:
+    """One clip, in whichever process; goes on with what an earlier attempt left in its folder.
+
+    Args:
+        parts: taken over from the clip before, and left for the next one.
+        say: told the stages, a line each.
+
+    Raises:
+        FileNotFoundError, ValueError, OSError: as `redirect`.
+    """
+    going_on, overwrite = _how(task)
+    kept = parts.crafter or TrajectoryCrafter(settings=task.settings)
+    parts.crafter = kept.with_settings(task.settings)
+    redirect(
+        task.clip,
+        task.folder,
+        crafter=parts.crafter,
+        overwrite=overwrite,
+        resume=going_on,
+        render_only=task.render_only,
+        known_depth=task.known_depth,
+        say=say,
+    )
+
+
+def _how(task: Task) -> tuple[bool, bool]:
+    """Whether to go on with what is in the folder, and whether to replace it."""
+    stopped, ended = unfinished(task.folder, RECORD), read_record(task.folder / RECORD)
+    if not task.resume or (stopped is None and ended is None):
+        return False, task.overwrite
+    for found, is_stopped in ((stopped, True), (ended, False)):
+        if found is not None and same_run(found, _depends(task)):
+            return is_stopped, not is_stopped  # done, but not whole: files were removed
+    # With other settings, redirect itself says what differs.
+    return not task.overwrite, task.overwrite
+
+
+def _task(
+    job: Job,
+    out: Path,
+    common: RedirectSettings,
+    overwrite: bool,
+    resume: bool,
+    render_only: bool,
+) -> Task:
+    settings = job.settings(common)
+    return Task(job.name, job.clip, out / job.name, settings, overwrite, resume, render_only)
+
+
+# -------------------------------------------------------------------------------- how things stand
+
+
+def _record(job: Job, common: RedirectSettings) -> Record:
+    return Record(job.name, str(job.clip), trajectory_words(job, common))
+
+
+def trajectory_words(job: Job, common: RedirectSettings) -> str:
+    """The camera path of a job as a manifest names it, a file by its name; empty if unknown."""
+    camera = job.settings(common).camera
+    named = Job(
+        job.clip,
+        job.name,
+        preset=camera.camera,
+        amount=camera.amount,
+        numbers=camera.target,
+        trajectory=None if camera.trajectory is None else Path(camera.trajectory.name),
+    )
+    return named.path_text
+
+
+class _Board:
+    """The records of a batch, on disk after every change."""
+
+    def __init__(self, path: Path, records: dict[str, Record]):
+        self.path, self.records = path, records
+        self.made: set[str] = set()
+        self._began: dict[str, float] = {}
+
+    def write(self) -> None:
+        counts = {"done": 0, "failed": 0}
+        for record in self.records.values():
+            counts[record.status] = counts.get(record.status, 0) + 1
+        write_json(
+            {"counts": counts, "jobs": [asdict(r) for r in self.records.values()]}, self.path
+        )
+
+    def started(self, tasks: list[Task]) -> Iterator[Task]:
+        """The tasks, each marked as a worker takes it."""
+        for task in tasks:
+            self._began[task.name] = time.monotonic()
+            self._change(task.name, status="running", seconds=None, error=None)
+            yield task
+
+    def ended(self, task: Task, result: Exception | None) -> Record:
+        seconds = round(time.monotonic() - self._began.pop(task.name), 3)
+        if isinstance(result, Exception):
+            return self._change(task.name, status="failed", seconds=seconds, error=describe(result))
+        self.made.add(task.name)
+        return self._change(task.name, status="done", seconds=seconds)
+
+    def stop(self) -> None:
+        """What is still running was stopped."""
+        for name in list(self._began):
+            self._change(name, status="stopped")
+
+    def _change(self, name: str, **changes: Any) -> Record:
+        self.records[name] = replace(self.records[name], **changes)
+        self.write()
+        return self.records[name]
+
+
+def describe(error: Exception) -> str:
+    """An error in words: the user's mistakes say it themselves, others are named."""
+    told = isinstance(error, ValueError | FileNotFoundError | FileExistsError)
+    return str(error) if told else f"{type(error).__name__}: {error}"
+
+
+class Progress:
+    """A line per item that ended, with the time that the others may take."""
+
+    def __init__(self, total: int, say: Say):
+        self.total, self.say = total, say
+        self.ended = self.failed = 0
+        self.began = time.monotonic()
+
+    def tell(self, name: str, seconds: float | None, error: str | None) -> None:
+        self.ended += 1
+        self.failed += error is not None
+        elapsed = time.monotonic() - self.began
+        took = "" if seconds is None else f" in {duration(seconds)}"
+        outcome = f"done{took}" if error is None else f"failed{took}: {error}"
+        left = self.total - self.ended
+        rest = f"about {duration(elapsed / self.ended * left)} left" if left else "all ended"
+        failed = f"{self.failed} failed, " if self.failed else ""
+        self.say(f"[{self.ended}/{self.total}] {name}: {outcome} ({failed}{rest})")

@@ -1,0 +1,127 @@
+"""What this machine can run: devices, memory, speed, weights, optional packages.
+
+The one thing a reader would get wrong: nothing is downloaded and nothing large is loaded here.
+"""
+
+import os
+import platform
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+import psutil
+import torch
+
+from ..geometry.presets import PRESETS
+from ..runtime.machine import measured_gflops, pick_device, pick_dtype
+from ..runtime.weights import RELEASED, find
+from .plan import TRANSFORMER_5B, duration, estimate
+
+EXTRAS = {
+    "poses": ("pycolmap", "source cameras of a moving camera (--source colmap)"),
+    "exr": ("OpenEXR", "depth from EXR files"),
+    "train": ("peft", "LoRA weights"),
+    "studio": ("viser", "the interactive studio"),
+    "ray": ("ray", "batches on several machines"),
+    "eval": ("torchmetrics", "LPIPS, VMAF and camera error"),
+    "synthetic": ("moderngl", "scenes drawn from textured meshes"),
+}
+REPOS_5B = ("TrajectoryCrafter", "CogVideoX-Fun-V1.1-5b-InP")
+
+
+def examine(weights: Path | None = None) -> str:
+    """The report, as lines of text.
+
+    Args:
+        weights: a folder with downloaded weights; None looks into the Hugging Face cache.
+
+    Raises:
+        FileNotFoundError: a weights folder that is not there.
+    """
+    if weights is not None and not weights.is_dir():
+        raise FileNotFoundError(f"--weights {weights} is not a folder.")
+    device = pick_device("auto")
+    gflops = measured_gflops(device, pick_dtype("auto", device))
+    sections = [
+        _machine(device, gflops),
+        _models(device, gflops, weights),
+        _weights(weights),
+        _extras(),
+        ["presets: " + ", ".join(PRESETS)],
+    ]
+    return "\n".join(line for section in sections for line in section)
+
+
+def _machine(device: torch.device, gflops: float) -> list[str]:
+    memory = psutil.virtual_memory()
+    dtype = str(pick_dtype("auto", device)).removeprefix("torch.")
+    lines = [
+        f"trajectorycrafter {version('trajectorycrafter')}, Python {platform.python_version()}, "
+        f"torch {torch.__version__}, {platform.system()} {platform.machine()}",
+        f"processor: {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
+        f"{memory.total / 1e9:.0f} GB of memory, {memory.available / 1e9:.0f} GB free",
+        f"device: {device} in {dtype}, {gflops:.0f} GFLOP/s in matrix products",
+    ]
+    if device.type == "cuda":
+        card = torch.cuda.get_device_properties(device)
+        lines.append(f"graphics card: {card.name}, {card.total_memory / 1e9:.0f} GB")
+    return lines
+
+
+def _models(device: torch.device, gflops: float, weights: Path | None) -> list[str]:
+    """A verdict on each model for a clip of 49 frames of 384x672."""
+    found = all(find(name, weights) for name in REPOS_5B)
+    dtype = pick_dtype("auto", device)
+    cost = partial(
+        estimate,
+        source_frames=49,
+        frames=49,
+        height=384,
+        width=672,
+        steps=50,
+        guided=True,
+        reference=10,
+        windows=1,
+        gflops=gflops,
+        bytes_per_number=dtype.itemsize,
+    )
+    fill = cost(depth="embedded", generator="fill")
+    full = cost(depth="depthcrafter", generator="released")
+    needed = max(step.gigabytes for step in full)
+    have = (
+        torch.cuda.get_device_properties(device).total_memory
+        if device.type == "cuda"
+        else psutil.virtual_memory().total
+    ) / 1e9
+    verdict = "fits" if needed < have else f"does not fit into {have:.0f} GB at once"
+    weights_gb = TRANSFORMER_5B["parameters"] * dtype.itemsize / 1e9
+    return [
+        "models (49 frames of 384x672, estimated):",
+        f"  fill: ready; about {duration(sum(s.seconds for s in fill))}, "
+        f"{max(s.gigabytes for s in fill):.1f} GB",
+        f"  5b: weights {'found' if found else 'not found'}; about "
+        f"{duration(sum(s.seconds for s in full))}, {needed:.0f} GB "
+        f"({weights_gb:.0f} GB of them the transformer): {verdict}",
+    ]
+
+
+def _weights(weights: Path | None) -> list[str]:
+    place = weights or "the Hugging Face cache"
+    lines = [f"released weights in {place}:"]
+    for name, repo in RELEASED.items():
+        where = find(name, weights)
+        lines.append(f"  {name}: {where or 'not found'} ({repo.gigabytes:.1f} GB; {repo.licence})")
+    return lines
+
+
+def _extras() -> list[str]:
+    lines = ["optional packages:"]
+    for extra, (package, purpose) in EXTRAS.items():
+        try:
+            state = version(package) if find_spec(package) else None
+        except PackageNotFoundError:
+            state = "found"
+        hint = state or f'not installed: pip install "trajectorycrafter[{extra}]"'
+        lines.append(f"  {package}, {purpose}: {hint}")
+    return lines

@@ -1,0 +1,397 @@
+"""Lists of clips to work on, as csv or jsonl: read, checked as a whole, and written.
+
+The one thing a reader would get wrong: relative paths count from the manifest's own folder, never
+from where the command runs, so that a manifest can move with its clips.
+"""
+
+import csv
+import difflib
+import io
+import json
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..config.redirect import RedirectSettings
+from ..runtime.files import write_text
+
+COLUMNS = {
+    "clip": "a video, a folder of images, an image, or demo; the only column that must be there",
+    "trajectory": "orbit-right, orbit-right:20, a trajectory file, or five numbers",
+    "prompt": "what the video shows; default: as for a single clip",
+    "name": "folder of the line's results; default: made of clip and trajectory",
+    "depth": "another depth estimator for this line, as --depth takes it",
+    "target": "a video: what the new camera really saw",
+    "result": "a finished video of another method, to be scored and not made",
+    "row": "the method's name in an evaluation's tables; default: the model's",
+}
+"""The columns of a manifest, which are also the fields of its lines as JSON."""
+SUFFIXES = (".csv", ".jsonl")
+
+Numbers = tuple[float, float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One line of a manifest, checked; its paths are absolute."""
+
+    clip: Path
+    name: str
+    """A folder's name, different from that of every other line."""
+    preset: str | None = None
+    """A named camera path; at most one of `preset`, `numbers` and `trajectory` is there."""
+    amount: float | None = None
+    """How far the preset goes, in its own unit."""
+    numbers: Numbers | None = None
+    """The released five numbers: elevation and azimuth in degrees, dolly, right, up."""
+    trajectory: Path | None = None
+    """A trajectory file."""
+    prompt: str | None = None
+    depth: str | None = None
+    target: Path | None = None
+    """The truth."""
+    result: Path | None = None
+    """A finished video, scored as it is."""
+    row: str | None = None
+    line: int = field(default=0, compare=False)
+    """Where it stands in the file, from 1."""
+
+    @property
+    def path_text(self) -> str:
+        """The camera path as the manifest's column `trajectory` has it; empty without one."""
+        if self.preset is not None:
+            return self.preset if self.amount is None else f"{self.preset}:{_short(self.amount)}"
+        if self.numbers is not None:
+            return " ".join(_short(number) for number in self.numbers)
+        return "" if self.trajectory is None else str(self.trajectory)
+
+    def settings(self, common: RedirectSettings) -> RedirectSettings:
+        """The common settings with what this line says in their place."""
+        camera, depth, generator = common.camera, common.depth, common.generator
+        if self.path_text:
+            camera = replace(
+                camera,
+                camera=self.preset,
+                amount=self.amount,
+                target=self.numbers,
+                trajectory=self.trajectory,
+            )
+        if self.depth is not None:
+            depth = replace(depth, depth=self.depth)
+        if self.prompt is not None:
+            generator = replace(generator, prompt=self.prompt)
+        return replace(common, camera=camera, depth=depth, generator=generator)
+
+
+def is_manifest(path: str | Path) -> bool:
+    """Whether the name is that of a manifest, not of a clip."""
+    return Path(path).suffix.lower() in SUFFIXES
+
+
+def read_manifest(path: str | Path) -> list[Job]:
+    """Read a manifest; `docs/batches.md` says what its columns mean.
+
+    All lines are checked before any work: every path is there, every preset and every estimator is
+    known, names differ. Clips are not opened.
+
+    Raises:
+        FileNotFoundError: no such manifest.
+        ValueError: not a manifest, or lines that cannot be used: all of them, with their numbers.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no manifest {path}.")
+    if not is_manifest(path):
+        raise ValueError(f"A manifest's name ends with .csv or .jsonl; got {path}.")
+    problems: list[tuple[int, str]] = []
+    lines = list(_lines(path, problems))
+    jobs = [_job(line, values, path.parent, problems) for line, values in lines]
+    if not problems and not jobs:
+        raise ValueError(f"{path} has no lines; expected one per clip.")
+    jobs = _named(jobs, problems)
+    if problems:
+        told = "\n".join(f"  line {line}: {what}" for line, what in sorted(problems))
+        raise ValueError(f"{path} cannot be used; nothing was begun:\n{told}")
+    return jobs
+
+
+def write_manifest(jobs: Iterable[Job], path: str | Path) -> Path:
+    """Write jobs as csv or jsonl, whole or not at all; `read_manifest` gives equal ones.
+
+    Paths inside the manifest's folder are written relative to it, so that the folder can move.
+
+    Raises:
+        ValueError: another suffix, or no jobs.
+    """
+    path, jobs = Path(path), list(jobs)
+    if not is_manifest(path):
+        raise ValueError(f"A manifest's name ends with .csv or .jsonl; got {path}.")
+    if not jobs:
+        raise ValueError(f"No jobs to write to {path}; a manifest has at least one line.")
+    rows = [_values(job, path.parent.absolute()) for job in jobs]
+    used = [column for column in COLUMNS if any(column in row for row in rows)]
+    text = io.StringIO()
+    if path.suffix.lower() == ".jsonl":
+        text.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    else:
+        writer = csv.DictWriter(text, used, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    write_text(text.getvalue(), path)
+    return path
+
+
+# ------------------------------------------------------------------------------ the file's layout
+
+
+def _lines(path: Path, problems: list[tuple[int, str]]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each line's number and its non-empty fields."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text ({error}); save it as UTF-8.") from None
+    if path.suffix.lower() == ".jsonl":
+        yield from _json_lines(text, problems)
+    else:
+        yield from _csv_lines(text, path, problems)
+
+
+def _json_lines(text: str, problems: list[tuple[int, str]]) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError as error:
+            problems.append((number, f"not JSON: {error}"))
+            continue
+        if not isinstance(entry, dict):
+            problems.append((number, f"expected an object like {{'clip': ...}}, got {line[:60]}"))
+            continue
+        problems += [(number, unknown) for unknown in _unknown_columns(entry)]
+        trimmed = {k: v.strip() if isinstance(v, str) else v for k, v in entry.items()}
+        yield number, {key: value for key, value in trimmed.items() if value not in (None, "")}
+
+
+def _csv_lines(
+    text: str, path: Path, problems: list[tuple[int, str]]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    reader, header, number = csv.reader(io.StringIO(text), strict=True), [], 1
+    try:
+        for row in reader:
+            fields = [value.strip() for value in row]
+            if not any(fields):
+                pass
+            elif not header:
+                header = fields
+                problems += [(number, unknown) for unknown in _unknown_columns(header)]
+                if "clip" not in header:
+                    problems.append((number, _no_clip_column(header)))
+            elif len(fields) > len(header):
+                what = f"{len(fields)} fields under {len(header)} columns; quote fields with commas"
+                problems.append((number, what))
+            else:
+                yield number, {key: value for key, value in zip(header, fields) if value}
+            number = reader.line_num + 1
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {reader.line_num}: not csv: {error}.") from None
+    if not header:
+        raise ValueError(f"{path} is empty; expected a first line like: clip,trajectory")
+
+
+def _unknown_columns(names: Iterable[str]) -> Iterator[str]:
+    names = list(names)
+    for name in names:
+        if name not in COLUMNS:
+            near = difflib.get_close_matches(name.lower(), COLUMNS, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            yield f"unknown column {name!r}{hint} (known: {', '.join(COLUMNS)})"
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"column {name!r} is there twice"
+
+
+def _no_clip_column(header: list[str]) -> str:
+    if len(header) == 1 and re.search(r"[;\t|]", header[0]):
+        return "columns must be separated by commas"
+    return "no column 'clip'; the first line names the columns: clip,trajectory"
+
+
+# ---------------------------------------------------------------------------------- one line's job
+
+
+def _job(line: int, values: dict[str, Any], folder: Path, problems: list[tuple[int, str]]) -> Job:
+    """The line's job; what is wrong with it goes to `problems`. Its name may still be empty."""
+    fields: dict[str, Any] = {}
+    readers: dict[str, Callable[[str], Any]] = {
+        "clip": lambda text: _clip(text, folder),
+        "depth": lambda text: _depth(text, folder),
+        "target": lambda text: _existing(text, folder),
+        "result": lambda text: _existing(text, folder),
+        "name": _name,
+        "prompt": str,
+        "row": str,
+    }
+    if "clip" not in values:
+        problems.append((line, "no clip"))
+    for column, value in values.items():
+        try:
+            if column == "trajectory":
+                fields |= _path(value, folder)
+            elif column in readers:  # another one was told already
+                fields[column] = readers[column](_text(value))
+        except (ValueError, FileNotFoundError) as error:
+            problems.append((line, f"{column}: {error}"))
+    fields.setdefault("clip", Path())
+    fields.setdefault("name", "")
+    return Job(**fields, line=line)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"expected text, got {json.dumps(value)}")
+    return str(value)
+
+
+def _existing(text: str, folder: Path) -> Path:
+    """The path, absolute, if something is there."""
+    path = Path(os.path.abspath(folder / Path(text).expanduser()))
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file or folder {path}")
+    return path
+
+
+def _clip(text: str, folder: Path) -> Path:
+    from ..video.reading import clip_path
+
+    return _existing(str(clip_path(text, folder)), folder)
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[^/\\:*?\"<>|\x00-\x1f]+", text) or text.startswith("."):
+        raise ValueError(f"expected the plain name of a folder, got {text!r}")
+    if text.lower() == "batch.json":
+        raise ValueError("this name is that of the record in the same folder; choose another")
+    return text
+
+
+def _depth(text: str, folder: Path) -> str:
+    """The estimator's name, a file's path made absolute."""
+    if text.startswith("file:") and text != "file:":
+        return f"file:{_existing(text.removeprefix('file:'), folder)}"
+    check_depth_name(text)
+    return text
+
+
+def check_depth_name(text: str) -> None:
+    """Say if no estimator can have this name; objects of the user's own are not looked for.
+
+    Raises:
+        ValueError: unknown; names the nearest.
+    """
+    from ..depth.estimator import NAMES
+    from ..runtime.plugins import unknown_name
+
+    kind, _, rest = text.partition(":")
+    if text not in ("embedded", "depthcrafter") and (
+        not kind or not rest or kind in ("embedded", "depthcrafter")
+    ):
+        raise ValueError(unknown_name(text, "depth estimator", NAMES))
+
+
+def _path(value: Any, folder: Path) -> dict[str, Any]:
+    """The fields of `Job` that a trajectory's text stands for."""
+    words = value if isinstance(value, list) else str(value).replace(",", " ").split()
+    try:
+        numbers = [float(word) for word in words]
+    except (TypeError, ValueError):
+        return _named_path(_text(value), folder)
+    if len(numbers) != 5 or not all(math.isfinite(number) for number in numbers):
+        raise ValueError(
+            "expected five finite numbers (elevation and azimuth in degrees, dolly, right, up), "
+            f"got {value!r}"
+        )
+    return {"numbers": tuple(numbers)}
+
+
+def _named_path(text: str, folder: Path) -> dict[str, Any]:
+    """A preset, with or without an amount, or a file."""
+    from ..geometry.presets import PRESETS, preset
+    from ..geometry.trajectory_files import read_trajectory
+
+    name, _, amount = text.partition(":")
+    if name not in PRESETS:
+        file = folder / Path(text).expanduser()
+        if file.exists() or file.suffix or "/" in text:
+            path = _existing(text, folder)
+            read_trajectory(path, 49)
+            return {"trajectory": path}
+    try:
+        size = float(amount) if amount else None
+    except ValueError:
+        raise ValueError(f"expected a number after {name}:, got {amount!r}") from None
+    preset(name, 2, size)
+    return {"preset": name, "amount": size}
+
+
+# ------------------------------------------------------------------------------------------- names
+
+
+def _named(jobs: list[Job], problems: list[tuple[int, str]]) -> list[Job]:
+    """The jobs with the names that were left out; those that are given come first."""
+    taken: dict[str, int] = {}
+    for job in jobs:
+        # Upper and lower case are the same folder on some systems.
+        first = taken.setdefault(job.name.casefold(), job.line) if job.name else job.line
+        if first != job.line:
+            problems.append((job.line, f"name {job.name!r} is also that of line {first}"))
+    return [job if job.name else replace(job, name=_free_name(job, taken)) for job in jobs]
+
+
+def _free_name(job: Job, taken: dict[str, int]) -> str:
+    """Clip and trajectory in words a folder can have, numbered from the second on; now taken."""
+    path = job.trajectory.stem if job.trajectory is not None else job.path_text
+    words = [job.clip.stem, path.replace(" ", "_")]
+    if job.result is not None:
+        words = [job.row or job.result.stem, *words]
+    plain = [re.sub(r"[^\w.+-]+", "-", word).strip("-.") for word in words]
+    base = "-".join(word for word in plain if word)[:100] or "clip"
+    names = (base if n == 1 else f"{base}-{n}" for n in range(1, len(taken) + 2))
+    # The first one whose entry was not there before is ours.
+    return next(n for n in names if taken.setdefault(n.casefold(), -job.line) == -job.line)
+
+
+def _short(number: float) -> str:
+    """The number in full, whole ones without a point."""
+    return repr(number).removesuffix(".0")
+
+
+def _values(job: Job, folder: Path) -> dict[str, str]:
+    """The job as the fields of a line, without empty ones."""
+    from ..video.reading import demo_clip
+
+    def near(path: Path | None) -> str | None:
+        if path is None:
+            return None
+        path = Path(os.path.abspath(path))
+        return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
+
+    near_clip = near(job.clip)
+    own = f"./{near_clip}" if near_clip == "demo" else near_clip  # the bare word is the shipped one
+    depth = job.depth
+    if depth is not None and depth.startswith("file:"):
+        depth = f"file:{near(Path(depth.removeprefix('file:')))}"
+    values = {
+        "clip": "demo" if job.clip == demo_clip() else own,
+        "trajectory": job.path_text if job.trajectory is None else near(job.trajectory),
+        "prompt": job.prompt,
+        "name": job.name,
+        "depth": depth,
+        "target": near(job.target),
+        "result": near(job.result),
+        "row": job.row,
+    }
+    return {column: value for column, value in values.items() if value}

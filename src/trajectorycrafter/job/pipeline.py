@@ -1,0 +1,193 @@
+"""The main job on one screen: video and trajectory in, new video out, in five calls.
+
+The one thing a reader would get wrong: the parts are loaded on first use and kept, so one
+`TrajectoryCrafter` serves many videos.
+"""
+
+from dataclasses import replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ..config.redirect import RedirectSettings
+from ..depth.estimator import DepthEstimator, check_depth, completed, load_depth_estimator
+from ..depth.scene_scale import released_radius, scene_radius
+from ..geometry.cameras import Cameras, check_cameras
+from ..geometry.trajectories import Trajectory
+from ..rendering.point_cloud import DynamicPointCloud, lift
+from ..rendering.render import Render, render, resized
+from ..runtime.machine import pick_device, pick_dtype
+from ..runtime.stages import Stages
+from ..source_cameras import SourceCameras, load_source_cameras
+from ..video.clip import Depth, Video
+from .generation import DiffusionGenerator, Generator, load_generator, parity_size
+from .shot import Result, Shot
+
+DEPTH_FILE = "depth.npz"
+"""The stage of depth as a file."""
+
+
+class TrajectoryCrafter:
+    """Re-shoots videos (paper Fig. 2): depth, point cloud, render, completion."""
+
+    def __init__(
+        self,
+        model: str | Generator | None = None,
+        depth: str | DepthEstimator | None = None,
+        source: str | SourceCameras | None = None,
+        *,
+        settings: RedirectSettings | None = None,
+    ):
+        """
+        Args:
+            model: what completes the render, by name or as an object; default: the settings'.
+            depth: the depth estimator, likewise.
+            source: what knows the source cameras, likewise.
+            settings: everything else; see `config.redirect.RedirectSettings`.
+
+        Raises:
+            ValueError: an unknown name, or a device this machine has not got.
+        """
+        settings = settings or RedirectSettings()
+        if isinstance(model, str):
+            settings = replace(settings, generator=replace(settings.generator, model=model))
+        if isinstance(depth, str):
+            settings = replace(settings, depth=replace(settings.depth, depth=depth))
+        if isinstance(source, str):
+            settings = replace(settings, camera=replace(settings.camera, source=source))
+        self.settings = settings
+        self.device = pick_device(settings.machine.device)
+        self.dtype = pick_dtype(settings.machine.dtype, self.device)
+        self._generator = None if isinstance(model, str) else model
+        self._depth = None if isinstance(depth, str) else depth
+        self._source = None if isinstance(source, str) else source
+
+    def with_settings(self, settings: RedirectSettings) -> "TrajectoryCrafter":
+        """One for other settings, which keeps the loaded parts that they leave as they are.
+
+        Raises:
+            ValueError: as the constructor.
+        """
+        other = TrajectoryCrafter(self._generator, self._depth, self._source, settings=settings)
+        ours, theirs = self.settings, settings
+        machine = ours.machine == theirs.machine and ours.parity == theirs.parity
+        seed = ours.generator.seed == theirs.generator.seed
+        if "depth_estimator" in vars(self) and machine and seed and ours.depth == theirs.depth:
+            vars(other)["depth_estimator"] = self.depth_estimator
+        prompt = replace(ours.generator, prompt=theirs.generator.prompt)
+        if "generator" in vars(self) and machine and prompt == theirs.generator:
+            loaded = self.generator
+            if isinstance(loaded, DiffusionGenerator):
+                loaded = replace(loaded, settings=theirs.generator)
+            vars(other)["generator"] = loaded
+        return other
+
+    @cached_property
+    def depth_estimator(self) -> DepthEstimator:
+        """The estimator of the settings, or the one given; its depth is checked and carries K."""
+        settings = self.settings
+        if self._depth is not None:
+            return completed(self._depth, fov_deg=settings.depth.fov, parity=settings.parity)
+        return load_depth_estimator(
+            self.settings.depth.depth,
+            weights=self.settings.machine.weights,
+            device=self.device,
+            dtype=self.dtype,
+            fov_deg=self.settings.depth.fov,
+            parity=self.settings.parity,
+            seed=self.settings.generator.seed,
+        )
+
+    @cached_property
+    def source_cameras(self) -> SourceCameras:
+        """What says where the source camera was."""
+        return self._source or load_source_cameras(self.settings.camera.source)
+
+    @cached_property
+    def generator(self) -> Generator:
+        """What completes the render; loading it may take memory and a download."""
+        return self._generator or load_generator(self.settings, self.device, self.dtype)
+
+    def shoot(self, video: Video, trajectory: Trajectory, stages: Stages | None = None) -> Shot:
+        """The first four calls: depth, source cameras, cloud, render. Needs no generator.
+
+        Raises:
+            ValueError: depth, cameras or trajectory that do not fit the video.
+        """
+        stages, parity = stages or Stages(), self.settings.parity
+        _check_moments(trajectory, len(video))
+        depth = stages.run(
+            "depth", lambda: self.depth_estimator(video), file=DEPTH_FILE, save=_save, load=_load
+        )
+        depth = check_depth(depth, video)
+        source = stages.run("source cameras", lambda: self.source_cameras(video, depth))
+        source = check_cameras(source, "source cameras")
+        cloud = stages.run("point cloud", lambda: lift(video, depth, source, cull=not parity))
+        cameras = trajectory.cameras(source, self.radius(depth))
+        view = stages.run("render", lambda: self._render(cloud, cameras, trajectory))
+        if parity:
+            cameras = cameras.resized(*parity_size())
+        reference = _reference_frames(trajectory, len(video), self.settings.generator.reference)
+        return Shot(video, depth, source, cloud, trajectory, cameras, view, reference)
+
+    def __call__(
+        self, video: Video, trajectory: Trajectory, stages: Stages | None = None
+    ) -> Result:
+        """Re-shoot `video` along `trajectory`.
+
+        Args:
+            stages: times the stages and, with a folder, makes the run resumable.
+
+        Raises:
+            ValueError: input that does not fit together; said before long work begins.
+            FileNotFoundError: weights that are not on this machine and cannot be downloaded.
+        """
+        stages = stages or Stages()
+        return self.complete(self.shoot(video, trajectory, stages), stages)
+
+    def complete(self, shot: Shot, stages: Stages | None = None) -> Result:
+        """The fifth call: from the render to the finished video."""
+        frames, caption = self.generator(shot, stages or Stages())
+        return Result(Video(frames, shot.video.fps), shot, caption)
+
+    def radius(self, depth: Depth) -> float:
+        """Distance from the first source camera to the pivot, scene units."""
+        if self.settings.camera.radius is not None:
+            return self.settings.camera.radius
+        return released_radius(depth) if self.settings.parity else scene_radius(depth)
+
+    def _render(self, cloud: DynamicPointCloud, cameras: Cameras, trajectory: Trajectory) -> Render:
+        moments = cloud[trajectory.source_frame]
+        if not self.settings.parity:
+            return render(moments, cameras)
+        view = render(moments, cameras, mode="released", clean=True)
+        return resized(view, *parity_size(), mode="released")
+
+
+def _check_moments(trajectory: Trajectory, frames: int) -> None:
+    last = int(trajectory.source_frame.max())
+    if last >= frames or int(trajectory.source_frame.min()) < 0:
+        raise ValueError(
+            f"The trajectory shows source frames up to {last}, but the clip has {frames} "
+            f"(0 to {frames - 1}); read more frames or make the trajectory for {frames} frames."
+        )
+
+
+def _reference_frames(trajectory: Trajectory, frames: int, count: int) -> Tensor:
+    """The trajectory's own choice, else the first frames, as the released system takes them."""
+    if trajectory.reference_frames is not None:
+        return trajectory.reference_frames
+    return torch.arange(min(count, frames))
+
+
+def _save(depth: Depth, path) -> None:
+    from ..depth.from_file import write_depth
+
+    write_depth(depth, path)
+
+
+def _load(path) -> Depth:
+    from ..depth.from_file import read_depth
+
+    return read_depth(path)

@@ -1,0 +1,1 @@
+"""The paper's other half: samples, curation, training, synthetic scenes, evaluation."""

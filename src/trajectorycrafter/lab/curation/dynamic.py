@@ -1,0 +1,111 @@
+"""Pairs from monocular clips by double reprojection (paper Sec. 3.4 and 4.1).
+
+The clip's points are seen along a random path and what was seen there is brought back: the render
+then lacks what the path did not see, and the clip itself is the target.
+
+The one thing a reader would get wrong: the holes are in the *source's* cameras, where the truth is
+known. In the words of the main job the path's views are the source and the clip's cameras are new.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from ...config.curation import Curation
+from ...depth.scene_scale import scene_radius
+from ...geometry.cameras import Cameras
+from ...rendering.completion import fill
+from ...rendering.memory import other_moments
+from ...rendering.point_cloud import DynamicPointCloud, lift
+from ...rendering.render import Render, coverage, double_reproject
+from ...video.clip import Depth, Video
+from .draws import RandomPath, paths, rejected_holes, seek_path, wanted_holes
+
+PREVIEW = 5
+"""Frames by which a path is tried."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a model is given beside the reference, and how it came about."""
+
+    render: Render
+    memory: Render | None
+    filled: Video | None
+    info: dict[str, Any]
+
+
+def reproject(
+    video: Video, depth: Depth, cameras: Cameras, settings: Curation, rng: np.random.Generator
+) -> Conditions:
+    """The clip there and back along a random path.
+
+    Args:
+        cameras: where the clip was filmed, in the depth's units.
+
+    Raises:
+        RejectedError: no path with the wanted share of holes.
+    """
+    radius = scene_radius(depth)
+
+    def novel(path: RandomPath) -> Cameras:
+        return path.trajectory(len(video)).cameras(cameras, radius)
+
+    few = spread(len(video), PREVIEW)
+
+    def holes(path: RandomPath) -> float:
+        chosen = video[few], depth[few], cameras[few], novel(path)[few]
+        return float(coverage(double_reproject(*chosen)[0]).mean())
+
+    wanted = wanted_holes(settings.hole, rng)
+    path = seek_path(paths(settings.path, rng), holes, wanted, settings.hole)
+    back, there = double_reproject(video, depth, cameras, novel(path))
+    share = checked_share(back, settings)
+    seen = Depth(there.depth.clamp(min=1e-6), there.visible)
+    cloud = lift(Video(there.frames, video.fps), seen, novel(path))
+    info = {"hole_share": share, "path": path.told()}
+    return conditions(back, cloud, novel(path), cameras, video.fps, info, settings)
+
+
+def conditions(
+    view: Render,
+    cloud: DynamicPointCloud,
+    source: Cameras,
+    cameras: Cameras,
+    fps: float,
+    info: dict[str, Any],
+    settings: Curation,
+) -> Conditions:
+    """The render and what else of the cloud the settings ask for.
+
+    Args:
+        view: What `cameras` see of the cloud, moment by moment.
+        source: Where the cloud was seen from.
+    """
+    memory = other_moments(cloud, cameras, settings.memory) if settings.memory else None
+    filled = None
+    if settings.filled:
+        moments = torch.arange(len(cloud))
+        filled = Video(fill(view, cloud, source, cameras, moments), fps)
+    return Conditions(view, memory, filled, info)
+
+
+def spread(frames: int, count: int) -> Int[Tensor, " n"]:
+    """At most `count` indices, evenly from the first frame to the last."""
+    return torch.linspace(0, frames - 1, min(count, frames)).round().long()
+
+
+def checked_share(view: Render, settings: Curation) -> float:
+    """The render's share of holes.
+
+    Raises:
+        RejectedError: outside of the limits, which the preview did not show.
+    """
+    share = round(float(coverage(view).mean()), 5)
+    if not settings.hole.holes[0] <= share <= settings.hole.holes[1]:
+        raise rejected_holes(share, settings.hole.holes)
+    return share

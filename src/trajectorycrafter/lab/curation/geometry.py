@@ -1,0 +1,266 @@
+"""Cameras and depth of a posed sequence in one unit: from files, by COLMAP, or by a network.
+
+The one thing a reader would get wrong: a file's cameras and estimated depth do not share a unit.
+Points that are tracked through the pictures are triangulated by the cameras, and the depth's
+disparity is fitted to them by one scale and shift for the whole sequence.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from ...depth.estimator import DepthEstimator, check_depth
+from ...geometry.cameras import Cameras, check_cameras
+from ...runtime.plugins import load_plugin, unknown_name
+from ...source_cameras.colmap import Colmap
+from ...video.clip import Depth, Video
+from .rejected import RejectedError
+from .static import Posed
+
+NAMES = {
+    "files": "the source's own cameras; estimated depth is fitted to them",
+    "colmap": "structure from motion over the sequence (extra `poses`)",
+    "module:attribute": "an object of your own: MASt3R, VGGT and the like",
+}
+"""What `load_geometry` understands."""
+TRACKS = 400
+"""Points tracked from each frame that tracks begin in."""
+BEGINNINGS = 6
+"""Frames that tracks begin in."""
+FEWEST_POINTS = 40
+"""Triangulated points without which the depth's unit is unknown."""
+LEAST_ANGLE_DEG = 0.7
+"""Between the two rays to a point."""
+SAME_DEPTH = 0.1
+"""Relative difference of the depths that half a track and all of it tell."""
+WORST_FIT = 0.25
+"""Median relative error of the fitted depth at the points."""
+
+
+@runtime_checkable
+class GeometryEstimator(Protocol):
+    """Anything that tells a sequence's cameras and depth, in one unit."""
+
+    def __call__(self, video: Video, cameras: Cameras | None) -> tuple[Cameras, Depth]:
+        """
+        Args:
+            cameras: the source's own, if it has any; may be used or not.
+        """
+        ...
+
+
+Geometry = Callable[[Video, Cameras | None], Posed]
+
+
+def load_geometry(name: str, depth_estimator: DepthEstimator) -> Geometry:
+    """The geometry of that name, one of `NAMES`; what it gives is checked.
+
+    Raises:
+        ValueError: an unknown name, or a missing package.
+    """
+    if name == "files":
+        estimator: GeometryEstimator = FromFiles(depth_estimator)
+    elif name == "colmap":
+        estimator = FromColmap(depth_estimator, Colmap())
+    elif name.partition(":")[2]:
+        estimator = load_plugin(name, "geometry", NAMES)
+    else:
+        raise ValueError(unknown_name(name, "geometry", NAMES))
+
+    def checked(video: Video, cameras: Cameras | None) -> Posed:
+        found, depth = estimator(video, cameras)
+        if len(found) != len(video):
+            raise ValueError(f"Expected {len(video)} cameras from geometry; got {len(found)}.")
+        found = check_cameras(found, "geometry").resized(video.height, video.width)
+        return Posed(video, replace(check_depth(depth, video), K=found.K), found)
+
+    return checked
+
+
+@dataclass(frozen=True)
+class FromFiles:
+    """The source's cameras, and estimated depth in their unit."""
+
+    depth_estimator: DepthEstimator
+
+    def __call__(self, video: Video, cameras: Cameras | None) -> tuple[Cameras, Depth]:
+        """
+        Raises:
+            RejectedError: no cameras, or depth that cannot be fitted to them.
+        """
+        if cameras is None:
+            raise RejectedError("geometry", "there is no file with cameras")
+        depth = replace(self.depth_estimator(video), K=cameras.K)
+        return cameras, fit_to_cameras(depth, video, cameras)
+
+
+@dataclass(frozen=True)
+class FromColmap:
+    """Cameras by structure from motion, in the unit of the estimated depth."""
+
+    depth_estimator: DepthEstimator
+    colmap: Colmap
+
+    def __call__(self, video: Video, cameras: Cameras | None) -> tuple[Cameras, Depth]:
+        """
+        Raises:
+            RejectedError: no motion that can be told.
+        """
+        depth = self.depth_estimator(video)
+        if cameras is not None:
+            depth = replace(depth, K=cameras.K)
+        try:
+            return self.colmap(video, depth), depth
+        except ValueError as error:
+            raise RejectedError("geometry", str(error)) from error
+
+
+# ---------------------------------------------------------------------- the unit of the cameras
+
+
+def fit_to_cameras(depth: Depth, video: Video, cameras: Cameras) -> Depth:
+    """The depth with the scale and the shift of disparity that triangulated points ask for.
+
+    Raises:
+        RejectedError: too few points (plain pictures, or a camera that only turns), or points that
+            the depth does not fit.
+    """
+    frame, pixel, true = triangulated(video, cameras)
+    if len(true) < FEWEST_POINTS:
+        raise RejectedError("geometry", f"{len(true)} points could be triangulated")
+    x, y = pixel.floor().long().unbind(-1)
+    guess, valid = depth.z[frame, 0, y, x], _plain(depth)[frame, 0, y, x]
+    if int(valid.sum()) < FEWEST_POINTS:
+        raise RejectedError("geometry", "the triangulated points have no depth")
+    scale, shift = fit_disparity((1 / guess)[valid].double(), true[valid].double())
+    disparity = scale / depth.z + shift
+    error = ((scale / guess + shift) * true - 1).abs()[valid].median()
+    if scale <= 0 or error > WORST_FIT:
+        raise RejectedError("geometry", f"depth misses triangulated points by {error:.0%}")
+    nearest = 1 / true.min()
+    positive = disparity > 1e-3 * nearest
+    z = torch.where(positive, 1 / disparity.clamp(min=1e-3 * nearest), 1.0)
+    return Depth(z, depth.valid & positive, cameras.K)
+
+
+def _plain(depth: Depth) -> Bool[Tensor, "T 1 H W"]:
+    """True off outlines: corners are mostly found there, and belong to either side."""
+    z = torch.where(depth.valid, depth.z, torch.inf)
+    nearest = -F.max_pool2d(-z, 5, stride=1, padding=2)
+    farthest = F.max_pool2d(z, 5, stride=1, padding=2)
+    return depth.valid & (farthest < 1.15 * nearest)
+
+
+def fit_disparity(disparity: Float[Tensor, " N"], true: Float[Tensor, " N"]) -> tuple[float, float]:
+    """Scale and shift that bring disparity to one over the true depths.
+
+    The sum of absolute relative errors is the smallest, by reweighting.
+    """
+    rows = torch.stack([disparity * true, true], dim=1)
+    one, weight = torch.ones_like(true), torch.ones_like(true)
+    solution = torch.zeros(2, dtype=true.dtype)
+    for _ in range(30):
+        weighted = rows * weight[:, None]
+        normal = weighted.T @ weighted
+        normal += 1e-9 * normal.diagonal().mean() * torch.eye(2, dtype=true.dtype)
+        solution = torch.linalg.solve(normal, weighted.T @ (one * weight))
+        weight = (rows @ solution - 1).abs().clamp(min=0.01).rsqrt()
+    return float(solution[0]), float(solution[1])
+
+
+def triangulated(
+    video: Video, cameras: Cameras
+) -> tuple[Int[Tensor, " N"], Float[Tensor, "N 2"], Float[Tensor, " N"]]:
+    """Tracked points: their frame, their place there in pixels, and their depth there.
+
+    Kept are points whose track leads there and back again, whose rays meet up to a pixel and at an
+    angle that tells their depth, and for which half the track tells the same depth.
+    """
+    greys = _greys(video)
+    gap = max(2, min(len(video) // 2, 12))
+    frames, pixels, depths = [torch.empty(0).long()], [torch.empty(0, 2)], [torch.empty(0)]
+    beginnings = np.linspace(0, len(video) - 1 - gap, BEGINNINGS).round().astype(int)
+    for first in np.unique(beginnings.clip(min=0)):
+        here, middle, there = _tracks(greys[first : first + gap + 1])
+        half, last = int(first) + gap // 2, min(int(first) + gap, len(video) - 1)
+        depth, good = _meeting(here, there, cameras, int(first), last)
+        other, also_good = _meeting(here, middle, cameras, int(first), half)
+        good &= also_good & ((other / depth - 1).abs() < SAME_DEPTH)
+        frames.append(torch.full((int(good.sum()),), int(first)))
+        pixels.append(here[good])
+        depths.append(depth[good])
+    return torch.cat(frames), torch.cat(pixels), torch.cat(depths)
+
+
+def _greys(video: Video) -> list[UInt8[np.ndarray, "H W"]]:
+    frames = (video.frames * 255).round().byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
+
+
+def _tracks(greys: list[UInt8[np.ndarray, "H W"]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Where corners of the first picture are there, half way and in the last; centres at +0.5."""
+    start = cv2.goodFeaturesToTrack(greys[0], TRACKS, 0.01, 5)
+    if start is None or len(greys) < 3:
+        return torch.empty(0, 2), torch.empty(0, 2), torch.empty(0, 2)
+    half = (len(greys) - 1) // 2
+    middle, kept = _followed(greys[: half + 1], start)
+    there, kept_on = _followed(greys[half:], middle)
+    back, kept_back = _followed(greys[::-1], there)
+    good = kept & kept_on & kept_back & (np.abs(back - start).max(axis=(1, 2)) < 0.7)
+    height, width = greys[0].shape
+    here = start[:, 0] + 0.5
+    good &= (here > 0).all(1) & (here < (width, height)).all(1)
+    return (
+        torch.from_numpy(here[good]),
+        torch.from_numpy(middle[good, 0] + 0.5),
+        torch.from_numpy(there[good, 0] + 0.5),
+    )
+
+
+def _followed(
+    greys: list[UInt8[np.ndarray, "H W"]], points: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The points from picture to picture, and which were never lost."""
+    kept = np.ones(len(points), bool)
+    for before, after in zip(greys, greys[1:]):
+        follow: Any = cv2.calcOpticalFlowPyrLK
+        points, found, _ = follow(before, after, points, None, winSize=(15, 15), maxLevel=3)
+        kept &= found[:, 0] == 1
+    return points, kept
+
+
+def _meeting(
+    here: Float[Tensor, "N 2"],
+    there: Float[Tensor, "N 2"],
+    cameras: Cameras,
+    first: int,
+    last: int,
+) -> tuple[Float[Tensor, " N"], Bool[Tensor, " N"]]:
+    """Depth in the first camera where the rays pass closest, and whether it can be trusted."""
+    motion = cameras.world_to_camera[last].double() @ cameras.camera_to_world[first].double()
+    ray, other = _rays(here, cameras.K[first]), _rays(there, cameras.K[last])
+    turned = ray @ motion[:3, :3].T
+    # z turned + t is along `other`: the cross product with it vanishes, least squares in z.
+    a, b = (
+        torch.linalg.cross(other, turned),
+        torch.linalg.cross(other, motion[:3, 3].expand_as(ray)),
+    )
+    z = -(a * b).sum(-1) / (a * a).sum(-1).clamp(min=1e-12)
+    point = z[:, None] * turned + motion[:3, 3]
+    pixel = (point / point[:, 2:].clamp(min=1e-9)) @ cameras.K[last].double().T
+    miss = (pixel[:, :2] - there).norm(dim=-1)
+    angle = torch.rad2deg(torch.atan2(a.norm(dim=-1), (other * turned).sum(-1)))
+    good = (z > 0) & (point[:, 2] > 0) & (miss < 1) & (angle > LEAST_ANGLE_DEG)
+    return z.float(), good
+
+
+def _rays(pixels: Float[Tensor, "N 2"], K: Float[Tensor, "3 3"]) -> Float[Tensor, "N 3"]:
+    ones = torch.ones_like(pixels[:, :1])
+    return torch.cat([pixels, ones], dim=1).double() @ torch.linalg.inv(K.double()).T

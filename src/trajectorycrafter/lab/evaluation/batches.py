@@ -1,0 +1,378 @@
+"""Scores for the clips of a manifest: re-shot first, or finished videos of any method.
+
+The one thing a reader would get wrong: the truth is brought to the size of the made video, never
+the other way round, and its frame i is the truth of output frame i.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ...config.redirect import RedirectSettings
+from ...depth.estimator import DEFAULT_FOV_DEG
+from ...depth.from_file import read_depth
+from ...geometry.cameras import Cameras, focal_from_fov, intrinsics, static_cameras
+from ...job.batch import (
+    BatchResult,
+    Progress,
+    check_batch_inputs,
+    check_common,
+    describe,
+    redirect_jobs,
+)
+from ...job.batch import trajectory_words as words
+from ...job.manifest import Job, read_manifest
+from ...job.pipeline import TrajectoryCrafter
+from ...job.reshoot import make_trajectory
+from ...runtime.engine import Engine, check_engine, run_all
+from ...runtime.plugins import unknown_name
+from ...runtime.run_folder import check_inputs, claim, opened, read_record
+from ...source_cameras import load_source_cameras
+from ...video.clip import Video
+from ...video.reading import FrameChoice, probe
+from .cameras import CAMERA_COLUMNS, CameraRecovery, camera_errors, load_recovery
+from .metrics import METRICS, columns, score
+from .records import Column, Entry, EntryLog, Evaluation
+from .report import write_media, write_report
+from .temporal import frame_difference, warping_error
+
+RECORD = "evaluate.json"
+OURS = (RECORD, "runs", "entries.jsonl", "report.json", "report.md", "report.html", "media")
+SCORES = ("psnr", "ssim", "dino", "flicker")
+"""What is measured against a truth unless said otherwise."""
+REGIONS = ("", "holes", "seen")
+"""The whole frame, what the source camera did not see, and what it saw (re-shot clips only)."""
+SCALE_FREE = (
+    "cameras_found",
+    "rot_err_mean_deg",
+    "trans_err_mean",
+    "rot_pairs_deg",
+    "trans_pairs_share",
+    "rpe_rot_deg",
+)
+"""Camera errors that a finished video can have, whose scene scale nobody knows."""
+OWN_COLUMNS = [
+    Column("holes", "Holes", "neither", "Share of pixels that the render leaves open.", 3),
+    Column(
+        "frame_difference",
+        "Frame difference",
+        "neither",
+        "Mean |change from frame to frame|, RGB in [0, 1]; a frozen clip has 0.",
+        4,
+    ),
+    Column(
+        "warping_error_own",
+        "Warping error, own flow",
+        "lower",
+        "MSE of a frame and the next one warped onto it by the made clip's own flow.",
+        5,
+    ),
+    Column(
+        "seconds",
+        "Seconds",
+        "lower",
+        "Wall clock of all stages, with reading and writing; left out for a clip that was stopped "
+        "and resumed.",
+        1,
+    ),
+    Column("peak_gb", "Memory (GB)", "lower", "Largest resident memory of the process."),
+    Column("peak_gpu_gb", "GPU memory (GB)", "lower", "Largest allocation on the CUDA device."),
+]
+"""What is told of a clip without any truth."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker is given: one finished video and what it is held against."""
+
+    job: Job
+    settings: RedirectSettings
+    entry: Entry
+    """Without values yet."""
+    run: Path | None
+    """The folder of `redirect`; None for a finished video."""
+    made: Path
+    metrics: tuple[str, ...]
+    media: Path | None
+    """The report's folder, if its players shall show this clip."""
+
+
+def evaluate_manifest(
+    manifest: str | Path,
+    out: str | Path,
+    settings: RedirectSettings | None = None,
+    *,
+    metrics: Sequence[str] = SCORES,
+    camera_recovery: str | None = None,
+    engine: Engine = "local",
+    workers: int = 1,
+    overwrite: bool = False,
+    resume: bool = False,
+    media: bool = True,
+    say: Callable[[str], None] = print,
+) -> Evaluation:
+    """Re-shoot the clips of a manifest, score them, and write a report into `out`.
+
+    Lines with a `result` are scored as they are; the others are re-shot into `out/runs/<name>`. A
+    clip that fails becomes an entry with its error, and the rest goes on.
+
+    Args:
+        manifest: csv or jsonl, see `job.manifest.read_manifest`.
+        settings: of all clips; what a line says takes its place.
+        metrics: names of `METRICS`, for lines with a `target`.
+        camera_recovery: also compare the cameras found in the made videos with those asked for;
+            a name of `cameras.NAMES`.
+        workers: clips at a time.
+        overwrite, resume: as for `job.batch.redirect_all`.
+        media: keep what was compared for the report's players.
+        say: told a line per clip.
+
+    Raises:
+        FileNotFoundError: no such manifest or weights.
+        ValueError: lines that cannot be used, an unknown metric or recovery, or `out` is taken.
+    """
+    began, settings, out = time.monotonic(), settings or RedirectSettings(), Path(out)
+    jobs = read_manifest(manifest)
+    check_engine(engine, workers)
+    _check_names(metrics, camera_recovery)
+    to_make = [job for job in jobs if job.result is None]
+    if to_make:
+        check_common(to_make, settings)
+    check_batch_inputs(jobs, out / "runs", settings, Path(manifest))
+    check_inputs([out], OURS, [Path(manifest)])
+    depends = {
+        "settings": asdict(settings),
+        "metrics": [*metrics],
+        "camera_recovery": camera_recovery,
+    }
+    depends = json.loads(json.dumps(depends, default=str))
+    earlier = read_record(opened(out) / RECORD)
+    folder = claim(
+        out,
+        RECORD,
+        depends,
+        ours=OURS,
+        held="an evaluation",
+        overwrite=overwrite,
+        resume=resume,
+    )
+    work = folder.work
+    log = EntryLog(work / "entries.jsonl", new=not resume or earlier != depends)
+    about: dict[str, Any] = {"manifest": str(manifest), **depends}
+    options: dict[str, Any] = {"engine": engine, "workers": workers, "say": say}
+    made = BatchResult([])
+    if to_make:
+        runs = work / "runs"
+        made = redirect_jobs(to_make, runs, settings, overwrite=overwrite, resume=resume, **options)
+    entries = blank_entries(jobs, settings)
+    for record in made.failed:
+        log.add(replace(entries[record.name], error=record.error))
+    failed = {record.name for record in made.failed}
+    tasks = [
+        _task(job, settings, entries[job.name], work, tuple(metrics), media)
+        for job in jobs
+        if job.name not in failed and (entries[job.name].key not in log or job.name in made.made)
+    ]
+    _score_all(tasks, log, camera_recovery, **options)
+    latest = {entry.key: entry for entry in log.entries}
+    about["seconds"] = round(time.monotonic() - began, 1)
+    evaluation = Evaluation(
+        "manifest",
+        manifest_columns(metrics, camera_recovery is not None),
+        [latest[entries[job.name].key] for job in jobs],
+        about=about,
+    )
+    write_report(evaluation, work)
+    folder.finish()
+    return evaluation
+
+
+def manifest_columns(metrics: Iterable[str], cameras: bool) -> list[Column]:
+    """What `evaluate_manifest` may tell of a clip, in the order of a table."""
+    known = columns((METRICS[name] for name in metrics), REGIONS)
+    return [*known, *OWN_COLUMNS, *(CAMERA_COLUMNS if cameras else [])]
+
+
+def blank_entries(jobs: list[Job], settings: RedirectSettings) -> dict[str, Entry]:
+    """Each job's entry before it is scored, by the job's name; no two have the same key.
+
+    The same clip under two methods has one name in both, so that rows can be compared.
+    """
+    stems: dict[str, list[Path]] = {}
+    for job in jobs:
+        same = stems.setdefault(job.clip.stem, [])
+        if job.clip not in same:
+            same.append(job.clip)
+    entries: dict[str, Entry] = {}
+    taken: set[tuple] = set()
+    for job in jobs:
+        number = stems[job.clip.stem].index(job.clip) + 1
+        clip = job.clip.stem if number == 1 else f"{job.clip.stem} ({number})"
+        row = job.row or (settings.generator.model if job.result is None else "result")
+        entry = Entry(row, clip, {"trajectory": words(job, settings) or "not given"})
+        if entry.key in taken:
+            entry = replace(entry, clip=f"{clip}: {job.name}")
+        taken.add(entry.key)
+        entries[job.name] = entry
+    return entries
+
+
+def _check_names(metrics: Sequence[str], recovery: str | None) -> None:
+    for name in metrics:
+        if name not in METRICS:
+            raise ValueError(unknown_name(name, "metric", METRICS))
+    if recovery is not None:
+        load_recovery(recovery)
+
+
+def _task(
+    job: Job,
+    common: RedirectSettings,
+    entry: Entry,
+    out: Path,
+    metrics: tuple[str, ...],
+    media: bool,
+) -> Task:
+    run = out / "runs" / job.name if job.result is None else None
+    made = job.result or out / "runs" / job.name / "video.mp4"
+    shown = out if media else None
+    return Task(job, job.settings(common), entry, run, made, metrics, shown)
+
+
+def _score_all(
+    tasks: list[Task],
+    log: EntryLog,
+    recovery: str | None,
+    engine: Engine,
+    workers: int,
+    say: Callable[[str], None],
+) -> None:
+    progress = Progress(len(tasks), say)
+    setup = partial(_recovery, recovery)
+    for task, result in run_all(
+        _score,
+        tasks,
+        engine=engine,
+        workers=min(workers, max(1, len(tasks))),
+        setup=setup,
+        describe=lambda task: task.job.name,
+    ):
+        failed = isinstance(result, Exception)
+        entry: Entry = replace(task.entry, error=describe(result)) if failed else result
+        log.add(entry)
+        progress.tell(f"scores of {task.job.name}", None, entry.error)
+
+
+# --------------------------------------------------------------------------------------- one clip
+
+
+def _recovery(name: str | None) -> CameraRecovery | None:
+    return None if name is None else load_recovery(name)
+
+
+def _score(task: Task, recovery: CameraRecovery | None) -> Entry:
+    """All numbers of one made video."""
+    made = Video.read(task.made)
+    values = {
+        "frame_difference": frame_difference(made.frames),
+        "warping_error_own": warping_error(made.frames),
+    }
+    values = {name: value for name, value in values.items() if value == value}  # not of one frame
+    regions: dict[str, Any] = {"": None}
+    if task.run is not None:
+        values |= _of_the_run(task.run)
+        visible = Video.read(task.run / "mask.mp4").frames.mean(dim=1, keepdim=True) > 0.5
+        regions |= {"holes": ~visible, "seen": visible}
+    true = None
+    if task.job.target is not None:
+        true = read_truth(task.job.target, made, task.settings)
+        chosen = [METRICS[name] for name in task.metrics]
+        values |= score(made.frames, true.frames, chosen, regions)
+    if recovery is not None:
+        values |= _camera_values(task, made, recovery)
+    return replace(task.entry, values=values, media=_media(task, made, true))
+
+
+def read_truth(path: Path, made: Video, settings: RedirectSettings) -> Video:
+    """The true video at the made one's size, frame for frame.
+
+    One that has exactly as many frames is taken from its first to its last; of a longer one, the
+    frames that `start` and `stride` choose, as they chose the source's.
+
+    Raises:
+        ValueError: it cannot be read, or has too few frames.
+    """
+    clip, alike = settings.clip, probe(path).frames == len(made)
+    choice = FrameChoice(
+        start=0 if alike else clip.start,
+        stride=1 if alike else clip.stride,
+        count=len(made),
+        size=(made.height, made.width),
+        fit=clip.fit,
+    )
+    return Video.read(path, choice)
+
+
+def _of_the_run(run: Path) -> dict[str, float]:
+    """What `run.json` tells."""
+    record = json.loads((run / "run.json").read_text())
+    costs, holes = record["stages"], record["holes"]
+    values = {"holes": sum(holes) / len(holes), "peak_gb": _largest(costs, "peak_gb")}
+    if "depth" in costs:  # else it was read from a stopped run, whose seconds nobody has
+        values["seconds"] = sum(cost["seconds"] for cost in costs.values())
+    on_gpu = _largest(costs, "peak_gpu_gb")
+    return values | ({"peak_gpu_gb": on_gpu} if on_gpu else {})
+
+
+def _largest(costs: dict[str, dict[str, float | None]], name: str) -> float:
+    return max((cost[name] or 0.0 for cost in costs.values()), default=0.0)
+
+
+def _camera_values(task: Task, made: Video, recovery: CameraRecovery) -> dict[str, float]:
+    """Errors of the cameras found in the made video; none if no path is known."""
+    if task.run is not None:
+        asked = _asked_of_the_run(task.run, made, task.settings)
+        return camera_errors(recovery(made, asked.K), asked)
+    if not words(task.job, task.settings):
+        return {}
+    return camera_errors(recovery(made, None), _asked_of_a_result(made, task.settings), SCALE_FREE)
+
+
+def _asked_of_the_run(run: Path, made: Video, settings: RedirectSettings) -> Cameras:
+    """The cameras that `redirect` rendered for, at the made video's size."""
+    depth = read_depth(run / "depth.npz")
+    like_source = Video(depth.z.expand(-1, 3, -1, -1), made.fps)  # only its size is asked for
+    source = load_source_cameras(f"file:{run / 'depth.npz'}")(like_source, depth)
+    trajectory = make_trajectory(settings.camera, len(depth), settings.parity)
+    radius = TrajectoryCrafter(settings=settings).radius(depth)
+    return trajectory.cameras(source, radius).resized(made.height, made.width)
+
+
+def _asked_of_a_result(made: Video, settings: RedirectSettings) -> Cameras:
+    """The path in a scene of the given radius, else 1, filmed by a camera that stood still."""
+    fov = DEFAULT_FOV_DEG if settings.depth.fov is None else settings.depth.fov
+    size = made.height, made.width
+    K = intrinsics(focal_from_fov(fov, made.width), *size, len(made))
+    trajectory = make_trajectory(settings.camera, len(made), settings.parity)
+    return trajectory.cameras(static_cameras(K, *size), settings.camera.radius or 1.0)
+
+
+def _media(task: Task, made: Video, true: Video | None) -> dict[str, str]:
+    """Write what the report's players show."""
+    if task.media is None:
+        return {}
+    clip, entry = task.settings.clip, task.entry
+    choice = FrameChoice(
+        start=clip.start,
+        stride=clip.stride,
+        count=clip.frames or None,
+        shorter_ok=True,
+        size=(made.height, made.width),
+        fit=clip.fit,
+    )
+    source = Video.read(task.job.clip, choice)
+    return write_media(task.media, entry.clip, entry.row, made, true, source, entry.group)

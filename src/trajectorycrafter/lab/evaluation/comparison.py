@@ -1,0 +1,360 @@
+"""Two evaluations of one benchmark against each other, clip by clip.
+
+The one thing a reader would get wrong: the interval is that of the mean *difference* over the clips
+both have. Two means whose own intervals overlap can still differ for certain, since hard clips are
+hard for both.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ...runtime.files import write_text
+from .records import Column, Entry, Evaluation, interval
+from .report import describe_group, escape, group_values, markdown_table, number, numeric_keys
+
+FEWEST = 6
+"""Clips below which nothing is decided: that all of 5 clips point one way happens by chance in
+1 of 16 cases, more than the interval's 1 of 20."""
+LARGEST = 3
+"""Clips that are listed for each column."""
+LISTED = 8
+"""Unpaired entries that are named for each row."""
+
+Verdict = Literal["better", "worse", "undecided"]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One column of one clip in both evaluations."""
+
+    clip: str
+    group: dict[str, str]
+    a: float
+    b: float
+
+    @property
+    def difference(self) -> float:
+        """Positive where b has more."""
+        return self.b - self.a
+
+
+@dataclass(frozen=True)
+class Change:
+    """How one column changed from a to b, for one row and group."""
+
+    row: str
+    """`old -> new` where the rows have different names."""
+    group: dict[str, str]
+    column: Column
+    mean_a: float
+    mean_b: float
+    low: float
+    """Lower end of the 95 % interval of `mean_b - mean_a`, paired over clips."""
+    high: float
+    clips: int
+    wins: int
+    """Clips where b is better (where neither is better: has more), by more than half a printed
+    digit."""
+    losses: int
+    verdict: Verdict | None
+    """Of b; None where neither side of the column is better."""
+    largest: list[Pair]
+    """The pairs that changed most, most first; none that changed by less than a printed digit."""
+
+    @property
+    def difference(self) -> float:
+        return self.mean_b - self.mean_a
+
+    @property
+    def ties(self) -> int:
+        return self.clips - self.wins - self.losses
+
+    @property
+    def sign_p(self) -> float:
+        """Two-sided exact sign test over wins and losses; ties are left out."""
+        total, fewer = self.wins + self.losses, min(self.wins, self.losses)
+        return min(1.0, 2 * sum(math.comb(total, k) for k in range(fewer + 1)) / 2**total)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` found."""
+
+    benchmark: str
+    names: tuple[str, str]
+    changes: list[Change]
+    only: tuple[list[Entry], list[Entry]]
+    """Entries without a counterpart, of a and of b; a failed counterpart is none."""
+    columns: tuple[list[str], list[str]]
+    """Labels of columns that only a and only b has."""
+
+
+def compare(
+    a: Evaluation,
+    b: Evaluation,
+    names: tuple[str, str] = ("a", "b"),
+    by: Iterable[str] | None = None,
+) -> Comparison:
+    """Compare b with a, on the clips, groups and rows that both have.
+
+    Entries are paired by row, clip and group. If no row name is shared and each side has exactly
+    one row, these two are compared.
+
+    Args:
+        names: what to call the two.
+        by: group keys whose values are told apart; over the others a clip counts once, with its
+            mean. Default: the keys that are no scale, as in `report.tables`.
+
+    Raises:
+        ValueError: of different benchmarks, or nothing could be paired.
+    """
+    if a.benchmark != b.benchmark:
+        raise ValueError(
+            f"Expected two evaluations of one benchmark, got {a.benchmark!r} and {b.benchmark!r}; "
+            "their numbers mean different things."
+        )
+    renamed = _renamed(a, b)
+    left = {_key(entry, renamed): entry for entry in a.entries if entry.values}
+    right = {_key(entry, None): entry for entry in b.entries if entry.values}
+    pairs = [(left[key], right[key]) for key in left if key in right]
+    if not pairs:
+        raise ValueError(
+            f"Expected entries of the same row, clip and group; {names[0]} has the rows "
+            f"{_rows(a)}, {names[1]} has {_rows(b)}, and no entry of one is in the other. "
+            "Evaluate the same clips, or give both one row."
+        )
+    ours, theirs = ({column.name: column for column in side.columns} for side in (a, b))
+    return Comparison(
+        a.benchmark,
+        names,
+        _changes(pairs, [c for c in a.columns if c.name in theirs], _dividing(a, b, by)),
+        (
+            [entry for key, entry in left.items() if key not in right],
+            [entry for key, entry in right.items() if key not in left],
+        ),
+        (
+            [column.label for column in a.columns if column.name not in theirs],
+            [column.label for column in b.columns if column.name not in ours],
+        ),
+    )
+
+
+def _dividing(a: Evaluation, b: Evaluation, by: Iterable[str] | None) -> set[str]:
+    if by is not None:
+        return set(by)
+    keys = {*group_values(a), *group_values(b)}
+    return keys - {*numeric_keys(a), *numeric_keys(b)}
+
+
+def _changes(pairs: list[tuple[Entry, Entry]], columns: list[Column], by: set[str]) -> list[Change]:
+    parts: dict[tuple, list[tuple[Entry, Entry]]] = {}
+    for x, y in pairs:
+        group = tuple((key, value) for key, value in y.group.items() if key in by)
+        parts.setdefault((_row_name(x.row, y.row), group), []).append((x, y))
+    found = [
+        _change(row, dict(group), column, part)
+        for (row, group), part in parts.items()
+        for column in columns
+    ]
+    return [change for change in found if change is not None]
+
+
+def _rows(evaluation: Evaluation) -> list[str]:
+    return list(dict.fromkeys(entry.row for entry in evaluation.entries))
+
+
+def _renamed(a: Evaluation, b: Evaluation) -> str | None:
+    """The name under which the only row of a is looked for in b; None: its own."""
+    ours, theirs = _rows(a), _rows(b)
+    return theirs[0] if len(ours) == len(theirs) == 1 else None
+
+
+def _key(entry: Entry, row: str | None) -> tuple:
+    return (entry.row if row is None else row, *entry.key[1:])
+
+
+def _row_name(old: str, new: str) -> str:
+    return new if old == new else f"{old} -> {new}"
+
+
+def _change(
+    row: str, group: dict[str, str], column: Column, entries: list[tuple[Entry, Entry]]
+) -> Change | None:
+    """One column over the pairs that have it on both sides; None if none has."""
+    pairs = [
+        Pair(x.clip, y.group, x.values[column.name], y.values[column.name])
+        for x, y in entries
+        if _has(x, column) and _has(y, column)
+    ]
+    if not pairs:
+        return None
+    clips: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        clips.setdefault(pair.clip, []).append(pair)
+    means = np.array([np.mean([(p.a, p.b) for p in found], axis=0) for found in clips.values()])
+    differences = means[:, 1] - means[:, 0]
+    low, high = interval(differences)
+    gains = -differences if column.better == "lower" else differences
+    least = 0.5 * 10.0**-column.digits
+    moved = [pair for pair in pairs if abs(pair.difference) > least]
+    return Change(
+        row,
+        group,
+        column,
+        float(means[:, 0].mean()),
+        float(means[:, 1].mean()),
+        low,
+        high,
+        len(clips),
+        int((gains > least).sum()),
+        int((gains < -least).sum()),
+        _verdict(column, low, high, len(clips), abs(float(differences.mean())) > least),
+        sorted(moved, key=lambda pair: -abs(pair.difference))[:LARGEST],
+    )
+
+
+def _has(entry: Entry, column: Column) -> bool:
+    return math.isfinite(entry.values.get(column.name, math.nan))
+
+
+def _verdict(column: Column, low: float, high: float, clips: int, printed: bool) -> Verdict | None:
+    if column.better == "neither":
+        return None
+    if clips < FEWEST or low <= 0 <= high or not printed:
+        return "undecided"
+    return "better" if (low > 0) == (column.better == "higher") else "worse"
+
+
+# ---------------------------------------------------------------------------------------- writing
+
+
+def comparison_markdown(found: Comparison) -> str:
+    """The comparison as GitHub's Markdown."""
+    a, b = map(escape, found.names)
+    parts = [f"# {escape(found.benchmark)}: {b} against {a}", f"{tally(found)}."]
+    for title, changes in sections(found):
+        parts += [f"## {escape(title)}", _changes_table(changes, a, b)]
+        if any(change.largest for change in changes):
+            parts += [f"Largest changes from {a} to {b}:", _largest_table(changes, a, b)]
+    parts.append(COMPARISON_LEGEND)
+    lines = remarks(found)
+    if lines:
+        parts += ["## Not compared", "\n".join(f"- {escape(line)}" for line in lines)]
+    return "\n\n".join(parts) + "\n"
+
+
+COMPARISON_LEGEND = (
+    "Differences are second minus first, over the clips both have, with the 95 % interval of their "
+    "mean by bootstrap over clips. Better or worse: the interval lies on one side of zero, has at "
+    f"least {FEWEST} clips, and the difference is large enough to be printed. p is that of the "
+    "two-sided sign test over wins and losses. "
+    "Intervals of few clips are too narrow: read p as well. Several columns are looked at, so one "
+    "verdict that stands alone is weak evidence."
+)
+
+
+def tally(found: Comparison) -> str:
+    """How many columns went which way, over all rows and groups."""
+    verdicts = [change.verdict for change in found.changes]
+    words: list[Verdict] = ["better", "worse", "undecided"]
+    return ", ".join(f"{verdicts.count(word)} {word}" for word in words)
+
+
+def sections(found: Comparison) -> list[tuple[str, list[Change]]]:
+    """The changes by row and group, each under its title."""
+    parts: dict[str, list[Change]] = {}
+    for change in found.changes:
+        group = describe_group(change.group)
+        title = f"{change.row}, {group}" if group else change.row
+        parts.setdefault(title, []).append(change)
+    return list(parts.items())
+
+
+def remarks(found: Comparison) -> list[str]:
+    """What could not be compared, a line each."""
+    lines = []
+    for name, entries, columns in zip(found.names, found.only, found.columns):
+        if columns:
+            lines.append(f"Only {name} has the columns {', '.join(columns)}.")
+        for row in dict.fromkeys(entry.row for entry in entries):
+            found_in = [_where(entry) for entry in entries if entry.row == row]
+            more = f" and {len(found_in) - LISTED} more" if len(found_in) > LISTED else ""
+            lines.append(f"Only {name} has {row} for {', '.join(found_in[:LISTED])}{more}.")
+    return lines
+
+
+def _where(entry: Entry) -> str:
+    group = describe_group(entry.group)
+    return f"{entry.clip} ({group})" if group else entry.clip
+
+
+def signed(value: float, column: Column) -> str:
+    text = number(value, column)
+    return f"+{text}" if value > 0 and float(text) != 0 else text
+
+
+def change_cells(change: Change) -> list[str]:
+    """A change as texts: mean, mean, difference, interval, wins/losses/ties, p, verdict, clips."""
+    c = change.column
+    return [
+        number(change.mean_a, c),
+        number(change.mean_b, c),
+        signed(change.difference, c),
+        f"[{signed(change.low, c)}, {signed(change.high, c)}]",
+        f"{change.wins} / {change.losses} / {change.ties}",
+        f"{change.sign_p:.3f}" if change.sign_p >= 0.001 else "< 0.001",
+        change.verdict or "–",
+        str(change.clips),
+    ]
+
+
+def change_headings(a: str, b: str) -> list[str]:
+    return [a, b, "difference", "95 % interval", "wins / losses / ties", "p", "verdict", "clips"]
+
+
+def pair_cells(change: Change, pair: Pair) -> list[str]:
+    """A pair as texts: column, clip, group, value, value, difference."""
+    c = change.column
+    values = [number(pair.a, c), number(pair.b, c), signed(pair.difference, c)]
+    return [c.label, pair.clip, describe_group(pair.group), *values]
+
+
+def _changes_table(changes: list[Change], a: str, b: str) -> str:
+    lines = []
+    for change in changes:
+        cells = [
+            f"**{x}**" if x in ("better", "worse") else escape(x) for x in change_cells(change)
+        ]
+        lines.append([escape(change.column.label), *cells])
+    return markdown_table(["", *change_headings(a, b)], lines)
+
+
+def _largest_table(changes: list[Change], a: str, b: str) -> str:
+    lines = [
+        [escape(cell) for cell in pair_cells(change, pair)]
+        for change in changes
+        for pair in change.largest
+    ]
+    return markdown_table(["column", "clip", "group", a, b, "difference"], lines)
+
+
+def write_comparison(
+    a: Evaluation, b: Evaluation, out: Path, names: tuple[str, str] = ("a", "b")
+) -> Comparison:
+    """Write `comparison.md` and `comparison.html` into the folder `out`.
+
+    Raises:
+        ValueError: as `compare`.
+        OSError: the folder cannot be written.
+    """
+    from .html_report import comparison_html
+
+    found = compare(a, b, names)
+    write_text(comparison_markdown(found), out / "comparison.md")
+    write_text(comparison_html(found), out / "comparison.html")
+    return found

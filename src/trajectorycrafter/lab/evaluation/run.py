@@ -1,0 +1,149 @@
+"""Run a benchmark into a folder: its entries, its report, and what the numbers depend on.
+
+The one thing a reader would get wrong: a stopped run goes on by itself from `entries.jsonl` with
+`resume`; what failed before is tried again.
+"""
+
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...config.redirect import IPhone, Real4D, Synthetic4D, VBench
+from ...runtime.run_folder import RunFolder, check_inputs, claim
+from .iphone.benchmark import evaluate_iphone, redirect_iphone
+from .iphone.protocols import PROTOCOLS, Protocol, varied
+from .real4d import evaluate_real4d
+from .records import Evaluation
+from .report import write_report
+from .synthetic4d import evaluate_synthetic4d
+from .vbench.benchmark import DIMENSIONS, evaluate_vbench
+
+Benchmark = Synthetic4D | Real4D | IPhone | VBench
+RECORD = "settings.json"
+OURS = (
+    RECORD,
+    "entries.jsonl",
+    "report.json",
+    "report.md",
+    "report.html",
+    "media",
+    "results",
+)
+FREE = ("engine", "workers", "shown")
+"""Settings that no number depends on: they may change when a run is resumed."""
+
+
+def evaluate(
+    settings: Benchmark,
+    out: str | Path,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    command: list[str] | None = None,
+) -> Evaluation:
+    """Run the benchmark that the settings are of and write its report into `out`.
+
+    Args:
+        command: what is told as the command in the report; default: this process's.
+
+    Raises:
+        ValueError: settings that cannot be used, or `out` is taken.
+        FileNotFoundError: data, results or weights that are not there.
+    """
+    out, began = Path(out), time.monotonic()
+    run = _runner(settings)
+    folder = _claim(settings, out, overwrite=overwrite, resume=resume)
+    found = run(folder.work)
+    about = {
+        "command": command or [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "settings": _plain(settings),
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "versions": {name: version(name) for name in ("trajectorycrafter", "torch", "numpy")},
+        "seconds": round(time.monotonic() - began, 1),
+    }
+    found = replace(found, about=about | {k: v for k, v in found.about.items() if k not in about})
+    write_report(found, folder.work)
+    folder.finish()
+    return found
+
+
+def _runner(settings: Benchmark) -> Callable[[Path], Evaluation]:
+    """The benchmark, ready to run; wrong names are told now."""
+    if isinstance(settings, Synthetic4D):
+        return lambda out: evaluate_synthetic4d(out, settings)
+    if isinstance(settings, Real4D):
+        return lambda out: evaluate_real4d(out, settings)
+    if isinstance(settings, IPhone):
+        protocol = _protocol(settings)
+        return lambda out: _iphone(settings, protocol, out)
+    return lambda out: evaluate_vbench(
+        settings.results,
+        out,
+        dimensions=settings.dimensions or DIMENSIONS,
+        weights=settings.weights,
+        python=settings.vbench_python,
+        prompts=settings.prompts,
+    )
+
+
+def _protocol(settings: IPhone) -> Protocol:
+    if settings.protocol not in PROTOCOLS:
+        raise ValueError(f"Unknown protocol {settings.protocol!r}; known: {', '.join(PROTOCOLS)}.")
+    axes = ("mask", "resolution", "cameras", "depth", "orientation")
+    chosen = {axis: getattr(settings, axis) for axis in axes if getattr(settings, axis) is not None}
+    return varied(PROTOCOLS[settings.protocol], **chosen)
+
+
+def _iphone(settings: IPhone, protocol: Protocol, out: Path) -> Evaluation:
+    results = list(settings.results)
+    if settings.model is not None:
+        made = out / "results"
+        name = settings.model.replace("/", "_")
+        redirect_iphone(settings.data, made, protocol, method=name, model=settings.model)
+        results.append(made)
+    if not results:
+        raise ValueError("Give --results FOLDER with finished videos, or --model to make them.")
+    return evaluate_iphone(
+        settings.data, results, protocol, out, weights=settings.weights, media=True
+    )
+
+
+def _plain(settings: Benchmark) -> dict[str, Any]:
+    return json.loads(json.dumps(asdict(settings), default=str))
+
+
+def _claim(settings: Benchmark, out: Path, *, overwrite: bool, resume: bool) -> RunFolder:
+    """Make the folder ours.
+
+    Raises:
+        ValueError: it holds something else, a run with other settings, or what is scored.
+    """
+    depends = {"benchmark": type(settings).__name__} | {
+        key: value for key, value in _plain(settings).items() if key not in FREE
+    }
+    named = ("data", "meshes", "results", "weights", "prompts")
+    found = [getattr(settings, name, None) for name in named]
+    check_inputs([out], OURS, [path for value in found for path in _paths(value)])
+    return claim(
+        out,
+        RECORD,
+        depends,
+        ours=OURS,
+        held="an evaluation",
+        overwrite=overwrite,
+        resume=resume,
+    )
+
+
+def _paths(value: Path | tuple[Path, ...] | None) -> tuple[Path, ...]:
+    return value if isinstance(value, tuple) else () if value is None else (value,)

@@ -1,0 +1,206 @@
+"""Synthetic-4D: dynamic scenes with true second views, on any machine.
+
+Two sets. `drawn`: 100 test scenes, each filmed by a camera that stands or is held in a hand, and to
+be seen along a path that swings 10, 20, 40 or 60 degrees around what is filmed. `named`: five
+scenes filmed by a moving camera and to be seen from two cameras that stand, as in the iPhone set.
+
+The one thing a reader would get wrong: the scenes are of the test split. Their materials and
+designs are in no training scene, so a model may train on all of `Scene.make(..., split="train")`.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from ...config.redirect import Synthetic4D
+from ...depth.estimator import load_depth_estimator
+from ...geometry.cameras import Cameras
+from ...runtime.engine import run_all
+from ...video.clip import Depth, Video
+from ..synthetic.scene import Place, Scene
+from ..synthetic.takes import handheld, seen_from, steady, swung
+from .cameras import load_recovery
+from .cases import Case, aligned, case_columns, check_names, score_methods
+from .records import Entry, EntryLog, Evaluation
+
+FIRST_SEED = 1000
+"""Seed of the first drawn scene."""
+CLIP_S = 1.0
+"""Seconds that a clip lasts."""
+
+
+@runtime_checkable
+class Scenery(Protocol):
+    """What the ray caster's and the mesh scenes have in common."""
+
+    @property
+    def pivot(self) -> Sequence[float] | torch.Tensor: ...
+
+    def render(
+        self, cameras: Cameras, times: torch.Tensor, *, samples: int = 2
+    ) -> tuple[Video, Depth]: ...
+
+
+@dataclass(frozen=True)
+class Named:
+    """A scene of the named set; it never changes, so that its numbers can be compared."""
+
+    seed: int
+    place: Place
+    sweep_deg: float
+    """How far the source camera goes around the pivot."""
+    targets: tuple[tuple[str, float, float], ...]
+    """Name, azimuth and elevation (degrees) of each standing camera."""
+
+
+NAMED = {
+    "parlour": Named(1, "room", 16.0, (("left", -24.0, 3.0), ("right", 30.0, 2.0))),
+    "plaza": Named(2, "ground", 14.0, (("left", -28.0, 6.0), ("right", 22.0, 10.0))),
+    "workshop": Named(3, "room", 12.0, (("left", -32.0, 4.0), ("right", 20.0, 1.0))),
+    "garden": Named(4, "ground", 18.0, (("left", -20.0, 4.0), ("right", 34.0, 8.0))),
+    "playroom": Named(7, "room", 15.0, (("left", -26.0, 1.0), ("right", 26.0, 4.0))),
+}
+NAMED_SIZE, NAMED_FRAMES = (192, 320), 25
+
+
+def evaluate_synthetic4d(out: Path, settings: Synthetic4D) -> Evaluation:
+    """Run the benchmark; entries that an earlier run of the same folder made are kept.
+
+    Args:
+        out: gets `entries.jsonl` and the players' clips.
+
+    Raises:
+        ValueError: an unknown method, depth, recovery or engine.
+        FileNotFoundError: a model's weights that are not there.
+    """
+    check_names(settings.methods + settings.parts, set(settings.depth) - {"exact"})
+    log = EntryLog(out / "entries.jsonl")
+    if settings.camera_recovery is not None:
+        load_recovery(settings.camera_recovery)
+    scenes = list(NAMED) if settings.named else []
+    scenes += [f"scene {number:03d}" for number in range(settings.scenes)]
+    work = partial(_scene_entries, out, settings, log.done)
+    results = run_all(work, scenes, engine=settings.engine, workers=settings.workers)
+    for scene, found in tqdm(results, "Synthetic-4D", len(scenes), delay=1, leave=False):
+        if isinstance(found, Exception):
+            found = [Entry("all", scene, {}, error=f"{type(found).__name__}: {found}")]
+        for entry in found:
+            log.add(entry)
+    cameras = settings.camera_recovery is not None
+    return Evaluation("synthetic-4d", case_columns(cameras), log.entries)
+
+
+def _scene_entries(out: Path, settings: Synthetic4D, done: set[tuple], scene: str) -> list[Entry]:
+    """All rows of one scene."""
+    entries = []
+    media = out if scene in NAMED or _number(scene) < settings.shown else None
+    recovery = None
+    asked = scene not in NAMED and _number(scene) < settings.camera_scenes
+    if settings.camera_recovery is not None and asked:
+        recovery = load_recovery(settings.camera_recovery)
+    depths: dict[str, tuple[Depth, float]] = {}
+    for case, exact in cases(scene, settings):
+        for kind in settings.depth:
+            if kind not in depths:
+                depths[kind] = depth_of(case.video, exact, kind)
+            depth, seconds = depths[kind]
+            entries += score_methods(
+                case,
+                depth,
+                (*settings.methods, *(settings.parts if kind == "exact" else ())),
+                done,
+                depth_seconds=seconds,
+                recovery=recovery,
+                media=media,
+                group={"depth": kind},
+            )
+    return entries
+
+
+def _number(scene: str) -> int:
+    return int(scene.split()[1])
+
+
+def depth_of(video: Video, exact: Depth, kind: str) -> tuple[Depth, float]:
+    """The clip's depth, exact or estimated and aligned, and the seconds it took."""
+    if kind == "exact":
+        return exact, 0.0
+    estimator = _estimator(kind)
+    start = time.perf_counter()
+    depth = aligned(estimator(video), exact)
+    return depth, time.perf_counter() - start
+
+
+@lru_cache(2)
+def _estimator(kind: str):
+    return load_depth_estimator(kind)
+
+
+def cases(scene: str, settings: Synthetic4D) -> Iterator[tuple[Case, Depth]]:
+    """The scene's cases, each with the source clip's exact depth."""
+    if scene in NAMED:
+        yield from _named_cases(scene)
+    else:
+        yield from _drawn_cases(_number(scene), settings)
+
+
+def _named_cases(name: str) -> Iterator[tuple[Case, Depth]]:
+    named = NAMED[name]
+    scene = Scene.make(named.seed, split="test", place=named.place)
+    generator = torch.Generator().manual_seed(named.seed)
+    source = handheld(scene.pivot, NAMED_FRAMES, NAMED_SIZE, generator, sweep_deg=named.sweep_deg)
+    film = _Film(scene, source, torch.linspace(0, 2 * CLIP_S, NAMED_FRAMES))
+    for side, azimuth, elevation in named.targets:
+        target = steady(scene.pivot, NAMED_FRAMES, NAMED_SIZE, azimuth, elevation)
+        yield film.case(f"{name}, {side}", {"set": "named"}, target), film.depth
+
+
+def _drawn_cases(number: int, settings: Synthetic4D) -> Iterator[tuple[Case, Depth]]:
+    rng = np.random.default_rng([5, number])
+    place: Place = "room" if rng.random() < 0.5 else "ground"
+    scene = _scene(FIRST_SEED + number, place, settings.meshes)
+    generator = torch.Generator().manual_seed(number)
+    shape = (_pivot(scene), settings.frames, settings.size)
+    source = steady(*shape) if number % 2 == 0 else handheld(*shape, generator)
+    film = _Film(scene, source, torch.linspace(0, CLIP_S, settings.frames))
+    ways = {r: (float(rng.choice([-1, 1])), *rng.uniform(0, 1, 2)) for r in (10, 20, 40, 60)}
+    for degrees in settings.ranges:
+        side, up, near = ways.get(degrees) or (1.0, 0.5, 0.5)
+        highest = min(degrees / 4, 6.0 if place == "room" else 12.0)
+        path = swung(*shape, side * degrees, up * highest, 0.9 + 0.15 * near)
+        drawn = "drawn" if settings.meshes is None else "drawn from meshes"
+        group = {"set": drawn, "range": str(degrees)}
+        yield film.case(f"scene {number:03d}", group, path), film.depth
+
+
+def _scene(seed: int, place: Place, meshes: Path | None) -> Scenery:
+    if meshes is None:
+        return Scene.make(seed, split="test", place=place)
+    from ..synthetic.meshes.scene import MeshScene
+
+    return MeshScene.make(seed, split="test", place=place, assets=meshes)
+
+
+def _pivot(scene: Scenery) -> tuple[float, float, float]:
+    x, y, z = (float(value) for value in scene.pivot)
+    return x, y, z
+
+
+class _Film:
+    """A scene's source clip, and cases that share it."""
+
+    def __init__(self, scene: Scenery, source: Cameras, times: torch.Tensor):
+        self.scene, self.source, self.times = scene, source, times
+        self.video, self.depth = scene.render(source, times)
+
+    def case(self, clip: str, group: dict[str, str], target: Cameras) -> Case:
+        truth, depth = self.scene.render(target, self.times)
+        visible = seen_from(depth, target, self.depth, self.source)
+        return Case(clip, group, self.video, self.source, target, truth, visible)

@@ -1,0 +1,1 @@
+"""Files, run folders, engine, machine, plug-ins, stages, weights."""
