@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from trajectorycrafter.config.redirect import Synthetic4D
+from trajectorycrafter.config.evaluation import Synthetic4D
 from trajectorycrafter.lab.evaluation.cases import (
     METHODS,
     Case,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from trajectorycrafter.config.redirect import Real4D
+from trajectorycrafter.config.evaluation import Real4D
 from trajectorycrafter.geometry.cameras import Cameras
 from trajectorycrafter.lab.evaluation import real4d
 from trajectorycrafter.lab.evaluation.real4d import (

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from trajectorycrafter.cli import run
-from trajectorycrafter.config.redirect import RedirectSettings, StudioServer
+from trajectorycrafter.config.redirect import RedirectSettings
+from trajectorycrafter.config.studio import StudioServer
 from trajectorycrafter.geometry.transforms import look_at, rigid_inverse
 from trajectorycrafter.studio.app import Sessions, launch
 from trajectorycrafter.studio.library import Library

@@ -23,10 +23,10 @@ from trajectorycrafter.config.redirect import (
     ClipSettings,
     DepthSettings,
     GeneratorSettings,
-    Limits,
     MachineSettings,
     RedirectSettings,
 )
+from trajectorycrafter.config.studio import Limits
 from trajectorycrafter.geometry.presets import preset
 from trajectorycrafter.geometry.trajectory_files import read_trajectory, write_trajectory
 from trajectorycrafter.job.pipeline import TrajectoryCrafter

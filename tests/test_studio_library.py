@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from trajectorycrafter.config.redirect import Limits
+from trajectorycrafter.config.studio import Limits
 from trajectorycrafter.studio.library import ID, STALE_S, Library, folder_size
 from trajectorycrafter.video.clip import Video
 

@@ -19,10 +19,9 @@ from trajectorycrafter.config.redirect import (
     CameraSettings,
     ClipSettings,
     DepthSettings,
-    Limits,
     RedirectSettings,
-    StudioServer,
 )
+from trajectorycrafter.config.studio import Limits, StudioServer
 from trajectorycrafter.job.reshoot import make_trajectory
 from trajectorycrafter.studio.app import Running, launch
 from trajectorycrafter.video.clip import Video

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from trajectorycrafter.config.redirect import Synthetic4D
+from trajectorycrafter.config.evaluation import Synthetic4D
 from trajectorycrafter.lab.evaluation import synthetic4d
 from trajectorycrafter.lab.evaluation.records import Evaluation, read_evaluation, summarise
 from trajectorycrafter.lab.evaluation.run import evaluate

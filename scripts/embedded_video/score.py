@@ -20,7 +20,7 @@ import tyro
 from packs import as_bytes, pictures_of, save
 from tqdm.auto import tqdm
 
-from trajectorycrafter.config.redirect import Synthetic4D
+from trajectorycrafter.config.evaluation import Synthetic4D
 from trajectorycrafter.lab.evaluation.metrics import METRICS, score
 from trajectorycrafter.lab.evaluation.synthetic4d import cases
 from trajectorycrafter.model.embedded import EmbeddedModel

@@ -15,23 +15,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from .config.curation import Curation, CurationRun
+from .config.evaluation import IPhone, Real4D, Scores, Synthetic4D, VBench
 from .config.redirect import (
-    BatchSettings,
     CameraSettings,
     ClipSettings,
     DepthSettings,
     GeneratorSettings,
-    IPhone,
-    Limits,
     MachineSettings,
-    OutFolder,
-    Real4D,
     RedirectSettings,
-    Scores,
-    StudioServer,
-    Synthetic4D,
-    VBench,
 )
+from .config.runs import BatchSettings, OutFolder
+from .config.studio import Limits, StudioServer
 from .config.training import TrainOptions
 from .job.manifest import is_manifest
 

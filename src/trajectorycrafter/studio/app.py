@@ -14,7 +14,8 @@ from pathlib import Path
 
 import viser
 
-from ..config.redirect import Limits, RedirectSettings, StudioServer
+from ..config.redirect import RedirectSettings
+from ..config.studio import Limits, StudioServer
 from ..video.reading import clip_path, probe
 from .jobs import Queue
 from .library import Clip, Library, User

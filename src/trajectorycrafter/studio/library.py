@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..config.redirect import Limits
+from ..config.studio import Limits
 from ..runtime.files import write_json
 from ..video.clip import Video
 from ..video.reading import FrameChoice, VideoInfo, demo_clip, probe

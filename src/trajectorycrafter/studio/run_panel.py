@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import viser
 
-from ..config.redirect import MODELS, SPEEDS
+from ..config.redirect import MODELS
+from ..config.studio import SPEEDS
 from ..job.plan import duration
 from . import drawings
 from .jobs import Job

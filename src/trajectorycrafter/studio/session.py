@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from ..config.redirect import SPEEDS, CameraSettings, RedirectSettings
+from ..config.redirect import CameraSettings, RedirectSettings
+from ..config.studio import SPEEDS
 from ..geometry.cameras import Cameras
 from ..geometry.trajectories import Trajectory
 from ..job.plan import Estimate

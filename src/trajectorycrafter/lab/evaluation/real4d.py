@@ -23,7 +23,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ...config.redirect import Real4D
+from ...config.evaluation import Real4D
 from ...depth.estimator import load_depth_estimator
 from ...geometry.cameras import Cameras
 from ...rendering.point_cloud import lift

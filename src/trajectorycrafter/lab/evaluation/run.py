@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from ...config.redirect import IPhone, Real4D, Synthetic4D, VBench
+from ...config.evaluation import IPhone, Real4D, Synthetic4D, VBench
 from ...runtime.run_folder import RunFolder, check_inputs, claim
 from .iphone.benchmark import evaluate_iphone, redirect_iphone
 from .iphone.protocols import PROTOCOLS, Protocol, varied

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from ...config.redirect import Synthetic4D
+from ...config.evaluation import Synthetic4D
 from ...depth.estimator import load_depth_estimator
 from ...geometry.cameras import Cameras
 from ...runtime.engine import run_all
