@@ -1,6 +1,7 @@
 """Classical completion: what is known stays, what was seen is found, what was not is plausible."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,17 +13,19 @@ from trajectorycrafter.geometry.cameras import (
     intrinsics,
     static_cameras,
 )
+from trajectorycrafter.geometry.trajectories import Trajectory
 from trajectorycrafter.geometry.transforms import rigid, rotation_y
 from trajectorycrafter.lab.synthetic.scene import Scene
 from trajectorycrafter.rendering.completion import fill, push_pull, static_background
-from trajectorycrafter.rendering.point_cloud import DynamicPointCloud, lift
+from trajectorycrafter.rendering.point_cloud import lift
 from trajectorycrafter.rendering.render import Render, render
+from trajectorycrafter.rendering.shot import Shot
 from trajectorycrafter.video.clip import Depth, Video
 
 FRAMES, HEIGHT, WIDTH = 10, 96, 160
 K = intrinsics(focal_from_fov(60.0, WIDTH), HEIGHT, WIDTH, FRAMES)
 STILL = static_cameras(K, HEIGHT, WIDTH)
-EVERY = torch.arange(FRAMES)
+LATE = replace(Trajectory.static(FRAMES), source_frame=torch.arange(FRAMES) + 5)
 
 
 def turned(degrees: float, pivot: float = 4.5) -> Cameras:
@@ -60,15 +63,16 @@ def test_background_is_told_from_what_passes() -> None:
 def test_what_passed_uncovers_what_it_hid() -> None:
     """Behind the square the true wall appears, taken from the other moments."""
     video, depth, wall = passing_box()
-    cloud, cameras = lift(video, depth, STILL), turned(6.0)
-    view = render(cloud, cameras)
+    cameras = turned(6.0)
+    shot = Shot.along(video, depth, STILL, cameras)
+    view = shot.view
     plain = Video(wall.repeat(FRAMES, 1, 1, 1), 10.0)
     empty = lift(plain, Depth.of(torch.full_like(depth.z, 6.0)), STILL)
     truth = render(empty, cameras)
     hole = ~view.visible & truth.visible
     hole[..., :8], hole[..., -8:] = False, False
     assert hole.float().mean() > 0.01
-    filled = fill(view, cloud, STILL, cameras, EVERY)
+    filled = fill(shot)
     smooth = push_pull(view.frames, view.visible.float())
     ours, theirs = (hole_psnr(f, truth.frames, hole) for f in (filled, smooth))
     assert ours > 20 and ours > theirs + 6, (ours, theirs)
@@ -76,9 +80,9 @@ def test_what_passed_uncovers_what_it_hid() -> None:
 
 def test_pixels_of_the_render_stay() -> None:
     video, depth, _ = passing_box()
-    cloud, cameras = lift(video, depth, STILL), turned(12.0)
-    view = render(cloud, cameras)
-    filled = fill(view, cloud, STILL, cameras, EVERY)
+    shot = Shot.along(video, depth, STILL, turned(12.0))
+    view = shot.view
+    filled = fill(shot)
     seen = view.visible.expand(-1, 3, -1, -1)
     assert torch.equal(filled[seen], view.frames[seen])
     assert filled.isfinite().all() and filled.min() >= 0 and filled.max() <= 1
@@ -96,11 +100,10 @@ def test_on_exact_scenes_it_is_no_worse_than_a_smooth_fill(still: bool) -> None:
     times = torch.linspace(0, 2.5, FRAMES)
     for seed in (0, 1):
         scene = Scene.make(seed, place="room")
-        cloud = lift(*scene.render(source, times, samples=1), source)
         cameras = turned(18.0)
+        shot = Shot.along(*scene.render(source, times, samples=1), source, cameras)
         truth = scene.render(cameras, times, samples=1)[0].frames
-        view = render(cloud, cameras)
-        filled = fill(view, cloud, source, cameras, EVERY)
+        view, filled = shot.view, fill(shot)
         smooth = push_pull(view.frames, view.visible.float())
         ours.append(hole_psnr(filled, truth, ~view.visible))
         theirs.append(hole_psnr(smooth, truth, ~view.visible))
@@ -117,7 +120,9 @@ def test_the_far_side_of_a_hole_wins() -> None:
     view = Render(frames * visible, depth * visible, visible)
     source = static_cameras(K[:1], 64, 96)
     nothing = lift(Video(frames, 10.0), Depth(depth, torch.zeros_like(visible)), source, cull=False)
-    filled = fill(view, nothing, source, source, torch.tensor([0]), static_source=False)
+    path, every = Trajectory.static(1), torch.arange(0)
+    shot = Shot(Video(frames, 10.0), Depth.of(depth), source, nothing, path, source, view, every)
+    filled = fill(shot, static_source=False)
     inside = filled[0, :, 5:-5, 42:50]
     assert inside[2].min() > 0.7 and inside[0].max() < 0.3
 
@@ -125,10 +130,9 @@ def test_the_far_side_of_a_hole_wins() -> None:
 def test_the_fill_does_not_flicker() -> None:
     """Under a slow camera, holes change no more from frame to frame than the render itself."""
     video, depth, _ = passing_box()
-    cloud = lift(video, depth, STILL)[[4] * FRAMES]
-    cameras = turned(10.0)
-    view = render(cloud, cameras)
-    filled = fill(view, cloud, STILL, cameras, EVERY)
+    held = [4] * FRAMES
+    shot = Shot.along(video[held], depth[held], STILL, turned(10.0))
+    view, filled = shot.view, fill(shot)
     change = (filled[1:] - filled[:-1]).abs().mean(dim=1, keepdim=True)
     hole, seen = (m[1:] & m[:-1] for m in (~view.visible, view.visible))
     assert change[hole].mean() < 1.2 * change[seen].mean()
@@ -136,11 +140,10 @@ def test_the_fill_does_not_flicker() -> None:
 
 def test_one_frame_and_no_hole_at_all() -> None:
     video, depth, _ = passing_box()
-    cloud = lift(video, depth, STILL, cull=False)[[0]]
-    view = render(cloud, STILL[[0]])
-    assert view.visible.all()
-    filled = fill(view, cloud, STILL[[0]], STILL[[0]], torch.tensor([0]))
-    assert torch.equal(filled, view.frames)
+    plain = replace(depth[[0]], z=torch.full_like(depth.z[[0]], 6.0))  # no edge, no culled point
+    shot = Shot.along(video[[0]], plain, STILL[[0]], STILL[[0]])
+    assert shot.view.visible.all()
+    assert torch.equal(fill(shot), shot.view.frames)
 
 
 def test_push_pull_keeps_what_is_known_and_invents_no_extremes() -> None:
@@ -157,22 +160,14 @@ def test_push_pull_keeps_what_is_known_and_invents_no_extremes() -> None:
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"source_frame": torch.tensor([0])}, "1 source frames"),
-        ({"source_frame": EVERY + 5}, "source_frame must lie in 0 to 9; got 5 to 14"),
+        ({"trajectory": Trajectory.static(1)}, "1 source frames"),
+        ({"trajectory": LATE}, "source_frame must lie in 0 to 9; got 5 to 14"),
         ({"cameras": STILL.resized(48, 80)}, "cameras of the view's size"),
-        ({"source_cameras": STILL[:3]}, "cloud of 3 moments"),
+        ({"source": STILL[:3]}, "cloud of 3 moments"),
     ],
 )
 def test_what_does_not_fit_is_refused(change: dict, message: str) -> None:
     video, depth, _ = passing_box()
-    cloud = lift(video, depth, STILL)
-    given: dict = {
-        "view": render(cloud, STILL),
-        "cloud": cloud,
-        "source_cameras": STILL,
-        "cameras": STILL,
-        "source_frame": EVERY,
-    }
-    assert isinstance(given["cloud"], DynamicPointCloud)
+    shot = Shot.along(video, depth, STILL, STILL)
     with pytest.raises(ValueError, match=message):
-        fill(**(given | change))
+        replace(shot, **change)

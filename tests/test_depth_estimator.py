@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from trajectorycrafter.config.redirect import RELEASED
 from trajectorycrafter.depth.estimator import (
     DEFAULT_FOV_DEG,
     NAMES,
@@ -111,7 +112,7 @@ def test_own_focal_length_stays_and_the_users_wins(depth):
 
 def test_parity_intrinsics_are_the_released_ones():
     depth = Depth.of(torch.ones(1, 1, 576, 1024))
-    K = with_intrinsics(depth, parity=True).K
+    K = with_intrinsics(depth, way=RELEASED).K
     # Released: f = 500, centre (512, 288) with pixel centres at integers.
     expected = torch.tensor([[500, 0, 512.5], [0, 500, 288.5], [0, 0, 1]])
     assert K is not None
@@ -119,7 +120,7 @@ def test_parity_intrinsics_are_the_released_ones():
 
 
 def test_parity_intrinsics_keep_the_field_of_view_at_other_sizes():
-    K = with_intrinsics(Depth.of(torch.ones(1, 1, 72, 128)), parity=True).K
+    K = with_intrinsics(Depth.of(torch.ones(1, 1, 72, 128)), way=RELEASED).K
     assert K is not None
     torch.testing.assert_close(K[0, 0], torch.tensor([62.5, 0, 64.0625]))
 

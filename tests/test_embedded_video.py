@@ -118,7 +118,7 @@ def test_long_clips_are_made_in_windows(recorder: Recorder) -> None:
     assert prompt is None
     assert [call.pictures.filled.shape[1] for call in recorder.calls] == [13, 13, 13]
     assert all(call.steps == 2 for call in recorder.calls)
-    filled = fill(given.view, given.cloud, given.source, given.cameras, given.source_frame)
+    filled = fill(given)
     torch.testing.assert_close(frames, (filled + 0.1).clamp(0, 1), atol=1e-5, rtol=0)
 
 

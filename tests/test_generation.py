@@ -18,9 +18,9 @@ from trajectorycrafter.job.generation import (
     padded_length,
     windows,
 )
-from trajectorycrafter.job.shot import Shot
 from trajectorycrafter.rendering.point_cloud import lift
 from trajectorycrafter.rendering.render import Render
+from trajectorycrafter.rendering.shot import Shot
 from trajectorycrafter.runtime.stages import Stages
 from trajectorycrafter.video.clip import Depth, Video
 

@@ -20,10 +20,9 @@ LAYER = {
 SIDEWAYS = {"video": {"geometry", "runtime"}}
 # The jobs build on each other in this order.
 JOBS = [
-    "plan",
     "manifest",
-    "shot",
     "generation",
+    "plan",
     "pipeline",
     "reshoot",
     "batch",

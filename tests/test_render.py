@@ -21,7 +21,7 @@ from trajectorycrafter.lab.synthetic.scene import Scene
 from trajectorycrafter.rendering.point_cloud import DynamicPointCloud, lift
 from trajectorycrafter.rendering.render import (
     Render,
-    clean,
+    cleaned,
     coverage,
     double_reproject,
     render,
@@ -77,10 +77,10 @@ def check_share(view: Render, frames: Tensor, mask: Tensor) -> None:
 def test_released_render_end_to_end() -> None:
     view = warper_view(warper_cloud(), WARPER["pose_t"], WARPER["K"], [0, 1, 2])
     check_share(view, WARPER["plain.warped_frame"], WARPER["plain.mask"])
-    cleaned = clean(view, 2)
-    flips = (cleaned.visible != WARPER["clean.mask"].bool()).float().mean()
+    found = cleaned(view, 2)
+    flips = (found.visible != WARPER["clean.mask"].bool()).float().mean()
     assert flips < 0.001
-    assert not cleaned.frames[(~cleaned.visible).expand(-1, 3, -1, -1)].any()
+    assert not found.frames[(~found.visible).expand(-1, 3, -1, -1)].any()
 
 
 def test_released_render_with_a_second_focal_length() -> None:
@@ -238,10 +238,10 @@ def test_cleaning_widens_holes_by_a_square_but_not_from_the_border() -> None:
     visible = torch.ones(1, 1, 9, 11, dtype=torch.bool)
     visible[0, 0, 4, 5] = False
     view = Render(torch.ones(1, 3, 9, 11), torch.ones(1, 1, 9, 11), visible)
-    cleaned = clean(view, 2)
-    assert int((~cleaned.visible).sum()) == 25
-    assert not cleaned.visible[0, 0, 2:7, 3:8].any()
-    torch.testing.assert_close(coverage(cleaned), torch.tensor([25 / 99]))
+    found = cleaned(view, 2)
+    assert int((~found.visible).sum()) == 25
+    assert not found.visible[0, 0, 2:7, 3:8].any()
+    torch.testing.assert_close(coverage(found), torch.tensor([25 / 99]))
 
 
 def test_resizing_leaves_no_dark_rims() -> None:

@@ -2,6 +2,7 @@
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from safetensors.torch import load_file
 
 from trajectorycrafter.rendering import splatting
 from trajectorycrafter.rendering.splatting import (
-    drawn_size,
+    Splats,
     project,
+    sized,
     splat_quality,
     splat_quality_torch,
     splat_released,
@@ -30,7 +32,9 @@ def golden_points(frame: int, flow: str = "plain"):
     moved = GOLDEN[f"{flow}.flow"][frame] + torch.stack([x, y])
     z = GOLDEN[f"{flow}.transformed_depth"][frame].flatten()
     colors = (GOLDEN["frames"][frame].flatten(1).T + 1) / 2
-    return moved[0].flatten(), moved[1].flatten(), z, colors.contiguous(), torch.ones(len(z)) > 0
+    return Splats(
+        moved[0].flatten(), moved[1].flatten(), z, torch.ones(len(z)), colors.contiguous()
+    )
 
 
 def random_points(seed: int, count: int = 900, height: int = 24, width: int = 32):
@@ -43,7 +47,7 @@ def random_points(seed: int, count: int = 900, height: int = 24, width: int = 32
     z = z + 0.05 * torch.rand(count, generator=g)
     z[::50] *= -1
     valid = torch.rand(count, generator=g) < 0.9
-    return x, y, z, torch.rand(count, 3, generator=g), valid
+    return Splats(x, y, z, valid.float(), torch.rand(count, 3, generator=g))
 
 
 @pytest.mark.parametrize("frame", FRAMES)
@@ -54,18 +58,18 @@ def test_projection_is_the_released_warpers(frame: int) -> None:
     points = torch.stack([(x - K[0, 2]) / K[0, 0] * z, (y - K[1, 2]) / K[1, 1] * z, z], dim=-1)
     K[:2, 2] += 0.5
     world_to_camera = GOLDEN["pose_t"][frame] @ torch.linalg.inv(GOLDEN["pose_s"][frame])
-    px, py, pz = project(points.view(-1, 3), world_to_camera, K)
-    want_x, want_y, want_z, *_ = golden_points(frame)
+    points, want = points.view(-1, 3), golden_points(frame)
+    found = project(points, points, want.size > 0, world_to_camera, K)
     # The golden flow itself moves by 1.5e-4 pixels between float32 and float64.
-    assert (px - want_x).abs().max() < 2e-4
-    assert (py - want_y).abs().max() < 2e-4
-    assert ((pz - want_z) / (1 + want_z)).abs().max() < 2e-4
+    assert (found.x - want.x).abs().max() < 2e-4
+    assert (found.y - want.y).abs().max() < 2e-4
+    assert ((found.z - want.z) / (1 + want.z)).abs().max() < 2e-4
 
 
 @pytest.mark.parametrize("splat", [splat_released, splat_released_torch])
 @pytest.mark.parametrize("frame", FRAMES)
 def test_released_splat_on_the_golden_flow(splat, frame: int) -> None:
-    image, depth, visible = splat(*golden_points(frame), HEIGHT, WIDTH)
+    image, depth, visible = splat(golden_points(frame), HEIGHT, WIDTH)
     assert torch.equal(visible, GOLDEN["plain.mask"][frame].bool())
     signed = torch.where(visible, image * 2 - 1, -1.0)
     assert (signed - GOLDEN["plain.warped_frame"][frame]).abs().max() < 1e-5
@@ -76,8 +80,9 @@ def test_released_splat_on_the_golden_flow(splat, frame: int) -> None:
 @pytest.mark.parametrize("splat", [splat_released, splat_released_torch])
 def test_released_splat_equals_its_slow_twin(splat) -> None:
     points = random_points(0)
-    image, depth, visible = splat(*points, 24, 32)
-    want = slow_splat_released(*(p.numpy() for p in points), 24, 32)
+    image, depth, visible = splat(points, 24, 32)
+    arrays = (points.x, points.y, points.z, points.colors, points.size > 0)
+    want = slow_splat_released(*(p.numpy() for p in arrays), 24, 32)
     assert (visible[0].numpy() == want[2]).all()
     # Sums of float32 in another order, over weights of very different size.
     assert abs(image.numpy() - want[0]).max() < 1e-4
@@ -87,11 +92,10 @@ def test_released_splat_equals_its_slow_twin(splat) -> None:
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("scale", [0.5, 1.0, 2.7, 20.0])
 def test_quality_splat_equals_its_torch_twin(seed: int, scale: float) -> None:
-    x, y, z, colors, valid = random_points(seed)
-    spacing = scale * z.abs() / 100
-    size = drawn_size(x, y, z, valid, spacing, torch.tensor(100.0), 24, 32)
-    fast = splat_quality(x, y, z, size, colors, 24, 32)
-    plain = splat_quality_torch(x, y, z, size, colors, 24, 32)
+    points = random_points(seed)
+    points = sized(points, scale * points.z.abs() / 100, torch.tensor(100.0), 24, 32)
+    fast = splat_quality(points, 24, 32)
+    plain = splat_quality_torch(points, 24, 32)
     assert torch.equal(fast[2], plain[2])
     # Sums in another order; depth is about 5.
     assert (fast[0] - plain[0]).abs().max() < 1e-5
@@ -99,21 +103,24 @@ def test_quality_splat_equals_its_torch_twin(seed: int, scale: float) -> None:
 
 
 def test_without_numba_the_torch_twins_draw(monkeypatch: pytest.MonkeyPatch) -> None:
-    x, y, z, colors, valid = random_points(1)
-    points, K = torch.stack([x, y, z], dim=1), torch.eye(3)
-    compiled = project(points, torch.eye(4), K)
-    size = drawn_size(x, y, z, valid, z.abs() / 50, torch.tensor(100.0), 24, 32)
-    drawn = splat_released(x, y, z, colors, valid, 24, 32)
+    splats = random_points(1)
+    places = torch.stack([splats.x, splats.y, splats.z], dim=1), splats.colors, splats.size > 0
+    view, spacing = (torch.eye(4), torch.eye(3)), splats.z.abs() / 50
+    compiled = project(*places, *view)
+    size = sized(splats, spacing, torch.tensor(100.0), 24, 32).size
+    drawn = splat_released(splats, 24, 32)
     splatting.compiled_kernels.cache_clear()
     monkeypatch.setitem(sys.modules, "trajectorycrafter.rendering.compiled", None)
     monkeypatch.delattr("trajectorycrafter.rendering.compiled", raising=False)
     try:
         assert splatting.compiled_kernels() is None
-        for a, b in zip(compiled, project(points, torch.eye(4), K), strict=True):
+        plain = project(*places, *view)
+        for axis in ("x", "y", "z"):
+            a, b = getattr(compiled, axis), getattr(plain, axis)
             torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
-        again = drawn_size(x, y, z, valid, z.abs() / 50, torch.tensor(100.0), 24, 32)
+        again = sized(splats, spacing, torch.tensor(100.0), 24, 32).size
         torch.testing.assert_close(again, size)
-        twin = splat_released(x, y, z, colors, valid, 24, 32)
+        twin = splat_released(splats, 24, 32)
         assert torch.equal(twin[2], drawn[2])
         torch.testing.assert_close(twin[0], drawn[0], rtol=0, atol=1e-4)
     finally:
@@ -123,12 +130,13 @@ def test_without_numba_the_torch_twins_draw(monkeypatch: pytest.MonkeyPatch) -> 
 def test_points_behind_the_camera_or_without_a_number_are_not_drawn() -> None:
     z = torch.tensor([-3.0, 0.0, torch.nan, torch.inf, 2.0])
     x = torch.tensor([5.0, 5.0, 5.0, 5.0, torch.nan])
-    size = drawn_size(x, x, z, torch.ones(5) > 0, torch.ones(5), torch.tensor(1.0), 10, 10)
-    assert not size.any()
-    _, _, visible = splat_quality(x, x, z, size, torch.ones(5, 3), 10, 10)
+    points = Splats(x, x, z, torch.ones(5), torch.ones(5, 3))
+    drawn = sized(points, torch.ones(5), torch.tensor(1.0), 10, 10)
+    assert not drawn.size.any()
+    _, _, visible = splat_quality(drawn, 10, 10)
     assert not visible.any()
     # The released splat survives them, too, though it draws the first.
-    splat_released(x, x, z, torch.ones(5, 3), torch.ones(5) > 0, 10, 10)
+    splat_released(points, 10, 10)
 
 
 def test_the_front_surface_hides_the_one_behind() -> None:
@@ -138,7 +146,7 @@ def test_the_front_surface_hides_the_one_behind() -> None:
     colors = torch.cat(
         [torch.tensor([1.0, 0, 0]).expand(100, 3), torch.tensor([0, 1.0, 0]).expand(100, 3)]
     )
-    image, depth, _ = splat_quality(x, y, z, torch.ones(200), colors, 10, 10)
+    image, depth, _ = splat_quality(Splats(x, y, z, torch.ones(200), colors), 10, 10)
     assert (image[0, 1:, 1:] == 0).all() and (image[1, 1:, 1:] == 1).all()
     assert (depth[0, 1:, 1:] - 2).abs().max() < 1e-6
 
@@ -152,31 +160,25 @@ def test_torn_surface_closes_and_disocclusion_stays() -> None:
     back = bx.flatten(), by.flatten(), torch.full((900,), 6.0)
     x, y, z = (torch.cat(pair) for pair in zip(front, back, strict=True))
     colors = torch.cat([torch.ones(450, 3), torch.zeros(900, 3)])
-    image, _, visible = splat_quality(x, y, z, torch.ones(len(z)), colors, 30, 30)
+    image, _, visible = splat_quality(Splats(x, y, z, torch.ones(len(z)), colors), 30, 30)
     inner = image[:, 2:-2, 1:25]
     assert visible.all()
     assert (inner > 0.99).float().mean() > 0.97
-    alone = splat_quality(*front, torch.ones(450), torch.ones(450, 3), 30, 30)
+    alone = splat_quality(Splats(*front, torch.ones(450), torch.ones(450, 3)), 30, 30)
     assert alone[2][0, 1:-1, 1:25].all()
     kept = (bx <= 10) | (bx >= 13)
     z = torch.where(bx <= 10, 2.0, 6.0)
-    gap = splat_quality(
-        bx[kept],
-        by[kept],
-        z[kept],
-        torch.ones(int(kept.sum())),
-        torch.ones(int(kept.sum()), 3),
-        30,
-        30,
-    )
+    count = int(kept.sum())
+    points = Splats(bx[kept], by[kept], z[kept], torch.ones(count), torch.ones(count, 3))
+    gap = splat_quality(points, 30, 30)
     assert torch.equal(gap[2][0], kept)
 
 
 def test_several_threads_may_render_at_once() -> None:
-    x, y, z, colors, valid = random_points(2)
-    want = splat_released(x, y, z, colors, valid, 24, 32)
+    points = random_points(2)
+    want = splat_released(points, 24, 32)
     with ThreadPoolExecutor(4) as threads:
-        jobs = [threads.submit(splat_released, x, y, z, colors, valid, 24, 32) for _ in range(40)]
+        jobs = [threads.submit(splat_released, points, 24, 32) for _ in range(40)]
         for job in jobs:
             assert torch.equal(job.result()[0], want[0])
 
@@ -184,21 +186,20 @@ def test_several_threads_may_render_at_once() -> None:
 @pytest.mark.parametrize("frame", FRAMES)
 def test_the_released_way_there_and_back_is_three_splats(frame: int) -> None:
     """Image there; flow there; and the image back along that flow with the unwarped depth."""
-    x, y, z, colors, valid = golden_points(frame)
-    there, _, seen = splat_released(x, y, z, colors, valid, HEIGHT, WIDTH)
+    points = golden_points(frame)
+    there, _, seen = splat_released(points, HEIGHT, WIDTH)
     flow = GOLDEN["plain.flow"][frame].flatten(1).T
     # The splat is for colours in [0, 1]; it averages, so a scaled flow stays in range.
     low, span = flow.min(), flow.max() - flow.min()
     scaled = torch.cat([(flow - low) / span, torch.zeros_like(flow[:, :1])], dim=1)
-    moved, _, _ = splat_released(x, y, z, scaled, valid, HEIGHT, WIDTH)
+    moved, _, _ = splat_released(replace(points, colors=scaled), HEIGHT, WIDTH)
     warped_flow = torch.where(seen, moved[:2] * span + low, 0.0)
     rows, columns = torch.meshgrid(torch.arange(HEIGHT), torch.arange(WIDTH), indexing="ij")
     back_x, back_y = columns - warped_flow[0], rows - warped_flow[1]
     depth = GOLDEN["depths"][frame].flatten()
     colors = there.flatten(1).T.contiguous()
-    back, _, known = splat_released(
-        back_x.flatten(), back_y.flatten(), depth, colors, seen.flatten(), HEIGHT, WIDTH
-    )
+    points = Splats(back_x.flatten(), back_y.flatten(), depth, seen.flatten().float(), colors)
+    back, _, known = splat_released(points, HEIGHT, WIDTH)
     signed = torch.where(known, back * 2 - 1, -1.0)
     wrong = (signed - GOLDEN["twice.twice_warped_frame1"][frame]).abs().amax(dim=0) > 1e-3
     # Depth weights span e^50, so that rounding moves single pixels; see docs/parity.md.

@@ -13,15 +13,15 @@ def write(value: str, path: Path) -> None:
 
 def test_a_stage_that_was_finished_is_read_not_computed(tmp_path: Path) -> None:
     first = Stages(tmp_path)
-    assert first.run("a", lambda: "x", file="a.txt", save=write, load=Path.read_text) == "x"
-    assert "a" in first.costs
+    assert first.run("read", lambda: "x", file="a.txt", save=write, load=Path.read_text) == "x"
+    assert "read" in first.costs
 
     def never() -> str:
         raise AssertionError("computed twice")
 
     again = Stages(tmp_path)
-    assert again.run("a", never, file="a.txt", save=write, load=Path.read_text) == "x"
-    assert "a" not in again.costs
+    assert again.run("read", never, file="a.txt", save=write, load=Path.read_text) == "x"
+    assert "read" not in again.costs
 
 
 def test_a_stage_that_failed_leaves_nothing_to_be_trusted(tmp_path: Path) -> None:
@@ -30,10 +30,10 @@ def test_a_stage_that_failed_leaves_nothing_to_be_trusted(tmp_path: Path) -> Non
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        Stages(tmp_path).run("a", lambda: "x", file="a.txt", save=half, load=Path.read_text)
+        Stages(tmp_path).run("read", lambda: "x", file="a.txt", save=half, load=Path.read_text)
     assert not (tmp_path / "a.txt").exists()
     again = Stages(tmp_path)
-    assert again.run("a", lambda: "y", file="a.txt", save=write, load=Path.read_text) == "y"
+    assert again.run("read", lambda: "y", file="a.txt", save=write, load=Path.read_text) == "y"
 
 
 def test_what_is_known_already_is_not_computed(tmp_path: Path) -> None:
@@ -41,17 +41,21 @@ def test_what_is_known_already_is_not_computed(tmp_path: Path) -> None:
     known.write_text("known")
     stages = Stages(tmp_path / "stages")
     stages.offer("a.txt", known)
-    assert stages.run("a", lambda: "new", file="a.txt", save=write, load=Path.read_text) == "known"
+    assert (
+        stages.run("read", lambda: "new", file="a.txt", save=write, load=Path.read_text) == "known"
+    )
     known.write_text("other")
     stages.offer("a.txt", known)  # what the run has of its own comes first
-    assert stages.run("a", lambda: "new", file="a.txt", save=write, load=Path.read_text) == "known"
+    assert (
+        stages.run("read", lambda: "new", file="a.txt", save=write, load=Path.read_text) == "known"
+    )
     assert [path.name for path in (tmp_path / "stages").iterdir()] == ["a.txt"]
     Stages().offer("a.txt", known)
 
 
 def test_without_a_folder_nothing_is_kept(tmp_path: Path) -> None:
     stages = Stages()
-    assert stages.run("a", lambda: 1, file="a.txt", save=write, load=Path.read_text) == 1
+    assert stages.run("read", lambda: 1, file="a.txt", save=write, load=Path.read_text) == 1
     assert list(tmp_path.iterdir()) == []
 
 

@@ -27,8 +27,7 @@ from trajectorycrafter.model.embedded import EmbeddedModel
 from trajectorycrafter.rendering.blending import blend
 from trajectorycrafter.rendering.completion import fill
 from trajectorycrafter.rendering.memory import other_moments
-from trajectorycrafter.rendering.point_cloud import lift
-from trajectorycrafter.rendering.render import render
+from trajectorycrafter.rendering.shot import Shot
 
 MOMENTS, REFERENCE = 6, 9
 
@@ -54,12 +53,10 @@ def film(work: Path, number: int, ranges: tuple[int, ...]) -> None:
         return
     clips, references = [], []
     for case, depth in cases(f"scene {number:03d}", Synthetic4D(ranges=ranges)):
-        cloud = lift(case.video, depth, case.source)
-        view = render(cloud, case.cameras)
-        filled = fill(view, cloud, case.source, case.cameras, torch.arange(len(view)))
-        memory = other_moments(cloud, case.cameras, MOMENTS)
+        shot = Shot.along(case.video, depth, case.source, case.cameras)
+        view, memory = shot.view, other_moments(shot.cloud, case.cameras, MOMENTS)
         assert case.visible is not None
-        parts = [case.truth.frames, filled, view.frames, memory.frames, view.visible]
+        parts = [case.truth.frames, fill(shot), view.frames, memory.frames, view.visible]
         parts += [memory.visible, case.visible]
         clips.append(np.concatenate([as_bytes(part.float()) for part in parts], axis=1))
         references.append(as_bytes(case.video.frames[:REFERENCE]))

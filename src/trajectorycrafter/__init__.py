@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from .geometry.presets import preset
     from .geometry.trajectories import Trajectory
     from .geometry.trajectory_files import read_trajectory, write_trajectory
-    from .job.pipeline import TrajectoryCrafter
+    from .job.pipeline import Result, TrajectoryCrafter
     from .job.reshoot import redirect
-    from .job.shot import Result, Shot
     from .model.sampling import TrajectoryCrafterPipeline
     from .model.transformer import DualStreamTransformer
     from .rendering.completion import fill
     from .rendering.point_cloud import DynamicPointCloud, lift
     from .rendering.render import Render, double_reproject, render
+    from .rendering.shot import Shot
     from .source_cameras import load_source_cameras
     from .video.clip import Depth, Video
 
@@ -39,8 +39,8 @@ _HOME = {
     "Keyframe": "geometry.keyframes",
     "RedirectSettings": "config.redirect",
     "Render": "rendering.render",
-    "Result": "job.shot",
-    "Shot": "job.shot",
+    "Result": "job.pipeline",
+    "Shot": "rendering.shot",
     "Trajectory": "geometry.trajectories",
     "TrajectoryCrafter": "job.pipeline",
     "TrajectoryCrafterPipeline": "model.sampling",

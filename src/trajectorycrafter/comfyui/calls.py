@@ -19,8 +19,8 @@ from ..geometry.trajectories import Trajectory
 from ..job.generation import check_model
 from ..job.pipeline import TrajectoryCrafter
 from ..job.reshoot import frame_choice, make_trajectory
-from ..job.shot import Shot
 from ..rendering.render import Render
+from ..rendering.shot import Shot
 from ..video.clip import Depth, Video
 from ..video.pictures import colorize_depth
 from ..video.reading import clip_path, probe

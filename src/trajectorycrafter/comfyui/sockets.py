@@ -17,8 +17,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 import torch
 
 from ..geometry.trajectories import Trajectory
-from ..job.shot import Shot
 from ..rendering.render import Render
+from ..rendering.shot import Shot
 from ..video.clip import Depth, Video
 
 DEFAULT_FPS = 24.0

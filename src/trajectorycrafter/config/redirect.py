@@ -142,6 +142,31 @@ class MachineSettings:
 
 
 @dataclass(frozen=True)
+class Way:
+    """Where our way of making a frame and the released system's part: one value for all of them."""
+
+    read_size: tuple[int, int] | None
+    """Height and width that the clip is stretched to; None: the size asked for, its shape kept."""
+    made_size: tuple[int, int] | None
+    """Height and width at which the render is completed; None: where it was rendered."""
+    depth: Literal["ours", "released"]
+    """How disparity becomes depth, and the focal length of a camera that nobody knows."""
+    pivot: Literal["scene", "center"]
+    """What the camera turns about: the nearer things, or the middle pixel's depth, capped."""
+    path: Literal["spline", "smoothing"]
+    """How a file's keys become a path; `smoothing` also leaves the dolly to the zoom mode."""
+    cull: bool
+    """Leave out flying pixels, which hang in the air between two surfaces."""
+    splat: Literal["quality", "released"]
+    """How points become pixels, see `rendering/splatting.py`; `released` also widens holes."""
+
+
+QUALITY = Way(None, None, "ours", "scene", "spline", True, "quality")
+RELEASED = Way((576, 1024), (384, 672), "released", "center", "smoothing", False, "released")
+"""Equal to the released system's results."""
+
+
+@dataclass(frozen=True)
 class RedirectSettings:
     """Everything that one re-shot video depends on; written to run.json."""
 
@@ -152,6 +177,11 @@ class RedirectSettings:
     machine: MachineSettings = field(default_factory=MachineSettings)
     parity: bool = False
     """Do as the released system does: 576x1024 stretched, its camera, splatting and cleaning."""
+
+    @property
+    def way(self) -> Way:
+        """What `parity` stands for."""
+        return RELEASED if self.parity else QUALITY
 
 
 EMBEDDED_SHORT_SIDE = 192

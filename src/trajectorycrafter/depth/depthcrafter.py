@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import CLIPVisionModelWithProjection
 
+from ..config.redirect import QUALITY, Way
 from ..runtime.weights import fetch
 from ..video.clip import Depth, Video
 from .temporal import disparity_to_depth
@@ -119,9 +120,9 @@ class DepthCrafter:
     overlap: int = 25
     """Frames that a window shares with the one before it."""
     longest_side: int = 1024
-    """Working size of the longer image side, pixels; unused in parity mode."""
-    parity: bool = False
-    """Stretch to 576x1024 and turn disparity to depth as the released system does."""
+    """Working size of the longer image side, pixels; unused where the way says the size."""
+    way: Way = QUALITY
+    """The size to stretch to, and how disparity becomes depth."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.overlap < self.window:
@@ -172,17 +173,15 @@ class DepthCrafter:
     def __call__(self, video: Video) -> Depth:
         """Relative depth of the clip at the clip's own size; scale and shift are arbitrary."""
         generator = torch.Generator().manual_seed(self.seed)
-        size = (
-            PARITY_SIZE
-            if self.parity
-            else working_size(video.height, video.width, self.longest_side)
-        )
+        own = working_size(video.height, video.width, self.longest_side)
+        size = self.way.read_size or own
         disparity = self.disparity(video.frames, size, generator)
         if disparity.shape[2:] != video.frames.shape[2:]:
             disparity = F.interpolate(
                 disparity, video.frames.shape[2:], mode="bilinear", antialias=True
             )
-        z = parity_depth(disparity) if self.parity else disparity_to_depth(disparity)
+        released = self.way.depth == "released"
+        z = parity_depth(disparity) if released else disparity_to_depth(disparity)
         return Depth.of(z.to(video.frames.device))
 
     @torch.no_grad()

@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
+from ..config.redirect import QUALITY, Way
 from ..geometry.cameras import (
     check_cameras,
     focal_from_fov,
@@ -47,7 +48,7 @@ def load_depth_estimator(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     fov_deg: float | None = None,
-    parity: bool = False,
+    way: Way = QUALITY,
     seed: int = 42,
 ) -> DepthEstimator:
     """The estimator of that name; its results are checked and carry intrinsics.
@@ -57,7 +58,7 @@ def load_depth_estimator(
         weights: folder with downloaded weights; None for the hub's cache.
         dtype: of the large estimator, `depthcrafter`; the others compute in float32.
         fov_deg: horizontal field of view, wins over the estimator's own.
-        parity: depth and intrinsics as in the released system.
+        way: how disparity becomes depth, and the focal length of a camera that nobody knows.
         seed: of the estimators that draw random numbers.
 
     Raises:
@@ -72,35 +73,34 @@ def load_depth_estimator(
         device=torch.device(device),
         dtype=dtype,
         fov_deg=fov_deg,
-        parity=parity,
+        way=way,
         seed=seed,
     )
-    return completed(estimator, fov_deg=fov_deg, parity=parity)
+    return completed(estimator, fov_deg=fov_deg, way=way)
 
 
 def completed(
-    estimator: DepthEstimator, *, fov_deg: float | None = None, parity: bool = False
+    estimator: DepthEstimator, *, fov_deg: float | None = None, way: Way = QUALITY
 ) -> DepthEstimator:
     """The same estimator with its results checked and given intrinsics; for objects of your own."""
 
     def estimate(video: Video) -> Depth:
         depth = check_depth(estimator(video), video)
-        return with_intrinsics(depth, fov_deg=fov_deg, parity=parity)
+        return with_intrinsics(depth, fov_deg=fov_deg, way=way)
 
     return estimate
 
 
-def with_intrinsics(depth: Depth, *, fov_deg: float | None = None, parity: bool = False) -> Depth:
+def with_intrinsics(depth: Depth, *, fov_deg: float | None = None, way: Way = QUALITY) -> Depth:
     """The same depth with `K`: from the field of view, else its own, else the default.
 
-    In parity mode the released focal length, 500 pixels at 576x1024, takes the place of the last
-    two.
+    On the released way its focal length, 500 pixels at 576x1024, takes the place of the last two.
 
     Raises:
         ValueError: unless 0 < fov_deg < 180.
     """
     frames, _, height, width = depth.z.shape
-    if fov_deg is None and parity:
+    if fov_deg is None and way.depth == "released":
         return replace(depth, K=_released_intrinsics(frames, height, width).to(depth.z))
     if fov_deg is None and depth.K is not None:
         return depth
@@ -189,7 +189,7 @@ def _load(
     device: torch.device,
     dtype: torch.dtype,
     fov_deg: float | None,
-    parity: bool,
+    way: Way,
     seed: int,
 ) -> DepthEstimator:
     kind, _, rest = name.partition(":")
@@ -202,9 +202,7 @@ def _load(
 
         # Published as float16 numbers and run so; bfloat16 would drop three of their ten digits.
         half = torch.float16 if dtype == torch.bfloat16 else dtype
-        return DepthCrafter.from_pretrained(
-            weights, device=device, dtype=half, parity=parity, seed=seed
-        )
+        return DepthCrafter.from_pretrained(weights, device=device, dtype=half, way=way, seed=seed)
     if kind == "huggingface" and rest:
         from .huggingface import HuggingFaceDepth
 

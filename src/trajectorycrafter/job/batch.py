@@ -235,12 +235,12 @@ class Parts:
     crafter: TrajectoryCrafter | None = None
 
 
-def redirect_task(task: Task, parts: Parts, say: Say = lambda line: None) -> None:
+def redirect_task(task: Task, parts: Parts, on_stage: Say | None = None) -> None:
     """One clip, in whichever process; goes on with what an earlier attempt left in its folder.
 
     Args:
         parts: taken over from the clip before, and left for the next one.
-        say: told the stages, a line each.
+        on_stage: called with the name of each stage as it begins.
 
     Raises:
         FileNotFoundError, ValueError, OSError: as `redirect`.
@@ -256,7 +256,8 @@ def redirect_task(task: Task, parts: Parts, say: Say = lambda line: None) -> Non
         resume=going_on,
         render_only=task.render_only,
         known_depth=task.known_depth,
-        say=say,
+        say=lambda line: None,
+        on_stage=on_stage,
     )
 
 

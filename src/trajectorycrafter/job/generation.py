@@ -29,9 +29,9 @@ from ..rendering.blending import blend
 from ..rendering.completion import fill
 from ..rendering.memory import other_moments
 from ..rendering.render import Render
+from ..rendering.shot import Shot
 from ..runtime.stages import Stages
 from ..runtime.weights import locate
-from .shot import Shot
 
 if TYPE_CHECKING:
     from ..model.sampling import DenoisingState
@@ -95,13 +95,9 @@ def check_model(settings: RedirectSettings) -> None:
         raise FileNotFoundError(f"--model {model}: no such folder.")
 
 
-def fill_shot(shot: Shot, stages: Stages, name: str = "generate") -> tuple[Tensor, None]:
+def fill_shot(shot: Shot, stages: Stages) -> tuple[Tensor, None]:
     """Classical completion: points of other frames, then a smooth fill."""
-    frames = stages.run(
-        name,
-        lambda: fill(shot.view, shot.cloud, shot.source, shot.cameras, shot.source_frame),
-    )
-    return frames, None
+    return stages.run("generate", lambda: fill(shot)), None
 
 
 @dataclass
@@ -114,7 +110,7 @@ class EmbeddedGenerator:
     short_side: int = EMBEDDED_SHORT_SIDE
 
     def __call__(self, shot: Shot, stages: Stages) -> tuple[Tensor, None]:
-        filled, _ = fill_shot(shot, stages, name="fill")
+        filled = stages.run("fill", lambda: fill(shot))
         frames = stages.run("generate", lambda: self._complete(shot, filled))
         return frames, None
 
@@ -153,7 +149,8 @@ class EmbeddedGenerator:
         from ..model.codec import Pictures
 
         height, width = parts["filled"].shape[3:]
-        shown = shot.source_frame[window.start : window.stop].unique()[:EMBEDDED_REFERENCE]
+        shown = shot.trajectory.source_frame[window.start : window.stop].unique()
+        shown = shown[:EMBEDDED_REFERENCE]
         reference = _resized(shot.video.frames[shown.to(shot.video.frames.device)], (height, width))
         return self.model(
             Pictures(**parts),
@@ -174,7 +171,7 @@ def _memory(shot: Shot, size: tuple[int, int]) -> Render:
     """What the source saw at other moments, in the size asked for; all holes if there are none."""
     if len(shot.cloud) > 1:
         cameras = shot.cameras.resized(*size)
-        return other_moments(shot.cloud, cameras, EMBEDDED_MOMENTS, shot.source_frame)
+        return other_moments(shot.cloud, cameras, EMBEDDED_MOMENTS, shot.trajectory.source_frame)
     nothing = torch.zeros(len(shot.view), 1, *size, device=shot.view.frames.device)
     return Render(nothing.expand(-1, 3, -1, -1), nothing, nothing > 0)
 
@@ -267,8 +264,9 @@ class DiffusionGenerator:
         finished = None
         for number, window in enumerate(windows(len(shot.view))):
             finished = stages.run(
-                "generate" if number == 0 else f"generate, window {number + 1}",
+                "generate",
                 lambda: self._window(shot, window, number, prompt, finished, stages.folder),  # noqa: B023
+                window=number,
                 file=f"window_{number:03d}.safetensors",
                 save=lambda frames, path: save_file({"frames": frames.contiguous()}, path),
                 load=lambda path: load_file(path)["frames"],
@@ -299,12 +297,12 @@ class DiffusionGenerator:
         reference = shot.reference_frames
         if number > 0:
             # A later window looks at the source frames it shows; the first ones may be long gone.
-            shown = shot.source_frame[window.start : window.stop].unique()
+            shown = shot.trajectory.source_frame[window.start : window.stop].unique()
             reference = shown[: len(reference)]
         if len(reference) in (2, 3):  # the released autoencoder cannot encode 2 or 3 frames
             reference = reference[:1]
         seen = shot.video.frames[reference]
-        if seen.shape[2:] != part.frames.shape[2:]:  # parity mode works at two sizes
+        if seen.shape[2:] != part.frames.shape[2:]:  # the released way has two sizes
             seen = F.interpolate(seen, part.frames.shape[2:], mode="bilinear")
         made = self._generate(part.frames, part.visible, seen, prompt, number, folder)
         if before is None:
@@ -348,8 +346,3 @@ def _earlier(path: Path | None) -> "DenoisingState | None":
     from ..model.sampling import DenoisingState
 
     return DenoisingState.load(path)
-
-
-def parity_size() -> tuple[int, int]:
-    """Height and width at which the released system generates."""
-    return 384, 672

@@ -4,28 +4,38 @@ The one thing a reader would get wrong: the parts are loaded on first use and ke
 `TrajectoryCrafter` serves many videos.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
-from torch import Tensor
 
 from ..config.redirect import RedirectSettings
 from ..depth.estimator import DepthEstimator, check_depth, completed, load_depth_estimator
+from ..depth.from_file import read_depth, write_depth
 from ..depth.scene_scale import released_radius, scene_radius
-from ..geometry.cameras import Cameras, check_cameras
+from ..geometry.cameras import check_cameras
 from ..geometry.trajectories import Trajectory
-from ..rendering.point_cloud import DynamicPointCloud, lift
-from ..rendering.render import Render, render, resized
+from ..rendering.point_cloud import lift
+from ..rendering.render import render, resized
+from ..rendering.shot import Shot
 from ..runtime.machine import pick_device, pick_dtype
 from ..runtime.stages import Stages
 from ..source_cameras import SourceCameras, load_source_cameras
 from ..video.clip import Depth, Video
-from .generation import DiffusionGenerator, Generator, load_generator, parity_size
-from .shot import Result, Shot
+from .generation import DiffusionGenerator, Generator, load_generator
 
 DEPTH_FILE = "depth.npz"
 """The stage of depth as a file."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """The re-shot video and how it came about."""
+
+    video: Video
+    shot: Shot
+    caption: str | None
+    """The prompt that was used; None for a generator that reads none."""
 
 
 class TrajectoryCrafter:
@@ -88,15 +98,15 @@ class TrajectoryCrafter:
         """The estimator of the settings, or the one given; its depth is checked and carries K."""
         settings = self.settings
         if self._depth is not None:
-            return completed(self._depth, fov_deg=settings.depth.fov, parity=settings.parity)
+            return completed(self._depth, fov_deg=settings.depth.fov, way=settings.way)
         return load_depth_estimator(
-            self.settings.depth.depth,
-            weights=self.settings.machine.weights,
+            settings.depth.depth,
+            weights=settings.machine.weights,
             device=self.device,
             dtype=self.dtype,
-            fov_deg=self.settings.depth.fov,
-            parity=self.settings.parity,
-            seed=self.settings.generator.seed,
+            fov_deg=settings.depth.fov,
+            way=settings.way,
+            seed=settings.generator.seed,
         )
 
     @cached_property
@@ -115,20 +125,30 @@ class TrajectoryCrafter:
         Raises:
             ValueError: depth, cameras or trajectory that do not fit the video.
         """
-        stages, parity = stages or Stages(), self.settings.parity
-        _check_moments(trajectory, len(video))
+        stages, way = stages or Stages(), self.settings.way
+        trajectory.check_source(len(video))
         depth = stages.run(
-            "depth", lambda: self.depth_estimator(video), file=DEPTH_FILE, save=_save, load=_load
+            "depth",
+            lambda: self.depth_estimator(video),
+            file=DEPTH_FILE,
+            save=write_depth,
+            load=lambda path: check_depth(read_depth(path), video),
         )
-        depth = check_depth(depth, video)
-        source = stages.run("source cameras", lambda: self.source_cameras(video, depth))
-        source = check_cameras(source, "source cameras")
-        cloud = stages.run("point cloud", lambda: lift(video, depth, source, cull=not parity))
+        source = stages.run(
+            "source cameras",
+            lambda: check_cameras(self.source_cameras(video, depth), "source cameras"),
+        )
+        cloud = stages.run("point cloud", lambda: lift(video, depth, source, cull=way.cull))
         cameras = trajectory.cameras(source, self.radius(depth))
-        view = stages.run("render", lambda: self._render(cloud, cameras, trajectory))
-        if parity:
-            cameras = cameras.resized(*parity_size())
-        reference = _reference_frames(trajectory, len(video), self.settings.generator.reference)
+        moments = cloud[trajectory.source_frame]
+        clean = way.splat == "released"
+        view = stages.run("render", lambda: render(moments, cameras, mode=way.splat, clean=clean))
+        if way.made_size is not None:
+            view = resized(view, *way.made_size, mode=way.splat)
+            cameras = cameras.resized(*way.made_size)
+        # The released system takes the first frames where a path does not choose.
+        first = torch.arange(min(self.settings.generator.reference, len(video)))
+        reference = first if trajectory.reference_frames is None else trajectory.reference_frames
         return Shot(video, depth, source, cloud, trajectory, cameras, view, reference)
 
     def __call__(
@@ -155,39 +175,5 @@ class TrajectoryCrafter:
         """Distance from the first source camera to the pivot, scene units."""
         if self.settings.camera.radius is not None:
             return self.settings.camera.radius
-        return released_radius(depth) if self.settings.parity else scene_radius(depth)
-
-    def _render(self, cloud: DynamicPointCloud, cameras: Cameras, trajectory: Trajectory) -> Render:
-        moments = cloud[trajectory.source_frame]
-        if not self.settings.parity:
-            return render(moments, cameras)
-        view = render(moments, cameras, mode="released", clean=True)
-        return resized(view, *parity_size(), mode="released")
-
-
-def _check_moments(trajectory: Trajectory, frames: int) -> None:
-    last = int(trajectory.source_frame.max())
-    if last >= frames or int(trajectory.source_frame.min()) < 0:
-        raise ValueError(
-            f"The trajectory shows source frames up to {last}, but the clip has {frames} "
-            f"(0 to {frames - 1}); read more frames or make the trajectory for {frames} frames."
-        )
-
-
-def _reference_frames(trajectory: Trajectory, frames: int, count: int) -> Tensor:
-    """The trajectory's own choice, else the first frames, as the released system takes them."""
-    if trajectory.reference_frames is not None:
-        return trajectory.reference_frames
-    return torch.arange(min(count, frames))
-
-
-def _save(depth: Depth, path) -> None:
-    from ..depth.from_file import write_depth
-
-    write_depth(depth, path)
-
-
-def _load(path) -> Depth:
-    from ..depth.from_file import read_depth
-
-    return read_depth(path)
+        center = self.settings.way.pivot == "center"
+        return released_radius(depth) if center else scene_radius(depth)

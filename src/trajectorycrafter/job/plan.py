@@ -7,7 +7,9 @@ speed measured on this machine a moment ago; they are meant to tell minutes from
 from dataclasses import dataclass
 from typing import Literal
 
-from ..config.redirect import EMBEDDED_SHORT_SIDE
+from ..config.redirect import EMBEDDED_SHORT_SIDE, RedirectSettings
+from ..runtime.machine import measured_gflops, pick_device, pick_dtype
+from .generation import windows
 
 # Operations (multiply and add) per pixel and frame, from counting layers of each network, in 1e9.
 _CODEC_ENCODE, _CODEC_DECODE = 5e-3, 14e-3  # CogVideoX autoencoder
@@ -96,6 +98,47 @@ def estimate(
         seconds = (passes * one_pass + codec) / gflops
         stages.append(Estimate("generate", seconds, weights + activations + video_gb))
     return stages
+
+
+def planned(
+    settings: RedirectSettings,
+    source_frames: int,
+    frames: int,
+    size: tuple[int, int],
+    *,
+    render_only: bool = False,
+    gflops: float | None = None,
+) -> list[Estimate]:
+    """Seconds and memory of a run's long stages on this machine.
+
+    Args:
+        source_frames: frames of the clip that are read.
+        frames: frames that are made.
+        size: height and width.
+        render_only: stop before the generator.
+        gflops: matrix speed, 1e9 operations a second; default: measured now, in a fraction of a
+            second.
+
+    Raises:
+        ValueError: a device that this machine does not have.
+    """
+    device = pick_device(settings.machine.device)
+    dtype = pick_dtype(settings.machine.dtype, device)
+    generator = settings.generator
+    return estimate(
+        source_frames=source_frames,
+        frames=frames,
+        height=size[0],
+        width=size[1],
+        depth=settings.depth.depth,
+        generator=None if render_only else generator.family,
+        steps=generator.denoising_steps,
+        guided=generator.guidance > 1,
+        reference=generator.reference,
+        windows=len(windows(frames)),
+        gflops=gflops or measured_gflops(device, dtype),
+        bytes_per_number=dtype.itemsize,
+    )
 
 
 def duration(seconds: float) -> str:

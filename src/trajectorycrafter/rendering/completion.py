@@ -20,13 +20,14 @@ from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..geometry.cameras import Cameras
 from ..geometry.transforms import transform_points
 from .point_cloud import DynamicPointCloud
 from .render import Render, render
+from .shot import Shot
 
 MOMENTS = 24
 """Moments compared for a source camera that stands still."""
@@ -52,54 +53,44 @@ fill always closes what the others leave open."""
 
 
 def fill(
-    view: Render,
-    cloud: DynamicPointCloud,
-    source_cameras: Cameras,
-    cameras: Cameras,
-    source_frame: Int[Tensor, " T"],
-    *,
-    static_source: bool | None = None,
-    parts: Collection[str] = PARTS,
+    shot: Shot, *, static_source: bool | None = None, parts: Collection[str] = PARTS
 ) -> Float[Tensor, "T 3 H W"]:
-    """The render with its holes filled.
+    """The render of a shot with its holes filled.
 
     Args:
-        view: what `cameras` saw of `cloud[source_frame]`.
-        cloud: the source video's points, row by row of `source_cameras`, all moments.
-        source_frame: moment shown in each frame of the view.
         static_source: whether the source camera stands still; None reads it from its matrices.
         parts: those of `PARTS` that take part.
 
     Raises:
-        ValueError: if the counts of frames, moments or points do not fit each other, or a part is
-            unknown.
+        ValueError: a part that is unknown.
     """
-    _check(view, cloud, source_cameras, cameras, source_frame)
     if not set(parts) <= set(PARTS):
         raise ValueError(f"parts are some of {', '.join(PARTS)}; got {', '.join(parts)}.")
+    source, cameras, completed = shot.source, shot.cameras, shot.view
     if static_source is None:
-        static_source = _stands_still(source_cameras)
-    cloud = _on(cloud, view.frames.device)
-    completed = view
+        moved = (source.world_to_camera - source.world_to_camera[:1]).abs().max()
+        static_source = bool(moved < 1e-5 and (source.K - source.K[:1]).abs().max() < 1e-3)
+    shot = replace(shot, cloud=_on(shot.cloud, completed.frames.device))
     if "rims" in parts:
-        completed = _rims(completed, cloud, cameras, source_frame)
+        completed = _rims(completed, shot)
     if "stretched" in parts:
-        completed = _stretched(completed, cloud, source_cameras, cameras, source_frame)
+        completed = _stretched(completed, shot)
     if static_source:
-        color, z, agrees = static_background(cloud, source_cameras)
+        color, z, agrees = static_background(shot.cloud, source)
         if "static" in parts:
-            still = _lifted(color, z, agrees, source_cameras[:1])
-            completed = _behind(completed, still, cameras)
+            completed = _behind(completed, _lifted(color, z, agrees, source[:1]), cameras)
         if "continued" in parts:
             color, z = _whole(color, z, agrees)
-            completed = _behind(completed, continued(color, z, source_cameras[:1]), cameras)
+            completed = _behind(completed, continued(color, z, source[:1]), cameras)
     else:
         if "static" in parts:
-            completed = _behind(completed, static_points(cloud, source_cameras), cameras)
+            completed = _behind(completed, static_points(shot.cloud, source), cameras)
         if "continued" in parts:
-            completed = _continue_each(completed, cloud, source_cameras, cameras, source_frame)
-    completed = _smooth(completed)
-    return _seamless(view, completed) if "seam" in parts else _kept(view, completed)
+            completed = _continue_each(completed, shot)
+    filled = _smooth(completed)
+    if "seam" in parts:
+        filled = _led_over(shot.view, filled)
+    return torch.where(shot.view.visible, shot.view.frames, filled).clamp(0, 1)
 
 
 def push_pull(
@@ -147,7 +138,11 @@ def static_background(
     z = transform_points(cameras.world_to_camera, moments.points)[..., 2]
     z = torch.where(moments.valid, z, torch.nan)
     # The farthest fifth may be estimation errors; the surface is what lies about its lower end.
-    far = z.nanquantile(0.8, dim=0) if z.shape[1] < 1e5 else _nan_rank(z, 0.8)
+    if z.shape[1] < 1e5:
+        far = z.nanquantile(0.8, dim=0)
+    else:  # torch's quantile refuses long input: the value at that rank among the numbers
+        rank = ((z.isfinite().sum(dim=0, keepdim=True) - 1).clamp(min=0) * 0.8).round().long()
+        far = z.sort(dim=0).values.gather(0, rank)[0]
     shown = z > far * (1 - SAME_DEPTH)
     colors = torch.where(shown[..., None], moments.colors, torch.nan)
     color = colors.nanmedian(dim=0).values
@@ -227,82 +222,61 @@ def continued(
     )
 
 
-def _continue_each(
-    view: Render,
-    cloud: DynamicPointCloud,
-    source_cameras: Cameras,
-    cameras: Cameras,
-    source_frame: Int[Tensor, " T"],
-) -> Render:
+def _continue_each(view: Render, shot: Shot) -> Render:
     """`continued` for every frame by its own moment, a few frames at a time."""
-    parts = []
-    size = (source_cameras.height, source_cameras.width)
+    parts, size = [], (shot.source.height, shot.source.width)
     for start in range(0, len(view), CHUNK):
         frames = slice(start, start + CHUNK)
-        moment = source_frame[frames]
-        source = source_cameras[moment].to(view.frames.device)
-        points = cloud[moment.to(cloud.points.device)]
+        moment = shot.trajectory.source_frame[frames]
+        source = shot.source[moment].to(view.frames.device)
+        points = shot.cloud[moment.to(shot.cloud.points.device)]
         z = transform_points(source.world_to_camera, points.points)[..., 2]
         color = points.colors.transpose(1, 2).unflatten(2, size)
         color, z = _whole(
             color, z.unflatten(1, size)[:, None], points.valid.unflatten(1, size)[:, None]
         )
-        parts.append(_behind(view[frames], continued(color, z, source), cameras[frames]))
+        parts.append(_behind(view[frames], continued(color, z, source), shot.cameras[frames]))
     return _joined(parts)
 
 
-def _rims(
-    view: Render,
-    cloud: DynamicPointCloud,
-    cameras: Cameras,
-    source_frame: Int[Tensor, " T"],
-) -> Render:
+def _rims(view: Render, shot: Shot) -> Render:
     """The view, with culled points in the thin outlines that culling left along depth edges."""
-    if bool(cloud.valid.all()):
+    if bool(shot.cloud.valid.all()):
         return view
-    moments = cloud[source_frame.to(cloud.points.device)]
+    moments = shot.cloud[shot.trajectory.source_frame.to(shot.cloud.points.device)]
     wide = F.max_pool2d(view.visible.float(), 2 * RIM + 1, stride=1, padding=RIM)
     thin = -F.max_pool2d(-wide, 2 * RIM + 1, stride=1, padding=RIM) > 0
-    return _behind(view, replace(moments, valid=~moments.valid), cameras, thin)
+    return _behind(view, replace(moments, valid=~moments.valid), shot.cameras, thin)
 
 
-def _stretched(
-    view: Render,
-    cloud: DynamicPointCloud,
-    source_cameras: Cameras,
-    cameras: Cameras,
-    source_frame: Int[Tensor, " T"],
-) -> Render:
-    """The view, and in its holes the surfaces that the new cameras see stretched."""
-    size = (source_cameras.height, source_cameras.width)
-    parts = []
+def _stretched(view: Render, shot: Shot) -> Render:
+    """The view, and in its holes the surfaces that the new cameras see stretched.
+
+    A point there is drawn as large as the distance, in the new picture, to the farthest of its
+    neighbours on its surface.
+    """
+    parts, size, device = [], (shot.source.height, shot.source.width), shot.cloud.points.device
     for start in range(0, len(view), CHUNK):
         frames = slice(start, start + CHUNK)
-        moments = cloud[source_frame[frames].to(cloud.points.device)]
-        source = source_cameras[source_frame[frames].cpu()].to(moments.points.device)
-        novel = cameras[frames].to(moments.points.device)
-        z = transform_points(source.world_to_camera, moments.points)[..., 2]
+        moment = shot.trajectory.source_frame[frames]
+        moments, source = shot.cloud[moment.to(device)], shot.source[moment.cpu()].to(device)
+        novel = shot.cameras[frames].to(device)
+        z = transform_points(source.world_to_camera, moments.points)[..., 2].unflatten(1, size)
         pixels, novel_z = novel.project(moments.points)
-        apart = _apart(pixels.unflatten(1, size), z.unflatten(1, size)).flatten(1)
+        pixels, apart = pixels.unflatten(1, size), torch.zeros_like(z)
+        for axis in (1, 2):
+            count = z.shape[axis] - 1
+            near, far = z.narrow(axis, 0, count), z.narrow(axis, 1, count)
+            step = (pixels.narrow(axis, 1, count) - pixels.narrow(axis, 0, count)).norm(dim=-1)
+            # Across an edge there is no surface to stretch.
+            step = step * ((far / near).log().abs() < SAME_DEPTH)
+            for side in (apart.narrow(axis, 0, count), apart.narrow(axis, 1, count)):
+                torch.maximum(side, step, out=side)
         # What is behind the camera is not drawn, whatever its spacing.
         pixel = novel_z.clamp(min=0) / (novel.K[:, 0, 0] * novel.K[:, 1, 1]).sqrt()[:, None]
-        spacing = torch.maximum(moments.spacing, apart.nan_to_num(0.0) * pixel)
-        parts.append(_behind(view[frames], replace(moments, spacing=spacing), cameras[frames]))
+        spacing = torch.maximum(moments.spacing, apart.flatten(1).nan_to_num(0.0) * pixel)
+        parts.append(_behind(view[frames], replace(moments, spacing=spacing), shot.cameras[frames]))
     return _joined(parts)
-
-
-def _apart(pixels: Float[Tensor, "n h w 2"], z: Float[Tensor, "n h w"]) -> Float[Tensor, "n h w"]:
-    """Distance in the new picture to the farthest of each point's neighbours on its surface."""
-    apart = torch.zeros_like(z)
-    for axis in (1, 2):
-        count = z.shape[axis] - 1
-        near, far = z.narrow(axis, 0, count), z.narrow(axis, 1, count)
-        step = (pixels.narrow(axis, 1, count) - pixels.narrow(axis, 0, count)).norm(dim=-1)
-        # Across an edge there is no surface to stretch.
-        step = step * ((far / near).log().abs() < SAME_DEPTH)
-        for side in (apart.narrow(axis, 0, count), apart.narrow(axis, 1, count)):
-            torch.maximum(side, step, out=side)
-    return apart
 
 
 def _behind(
@@ -364,57 +338,40 @@ def _near_side(view: Render) -> Bool[Tensor, "T 1 H W"]:
     A hole opens behind the near side, so nothing of it belongs in there. The sides are the two ends
     of the hole's rows and columns: what is far away elsewhere does not count.
     """
-    near = torch.zeros_like(view.depth)
+    near, (height, width) = torch.zeros_like(view.depth), view.depth.shape[2:]
+    reach = REACH * max(height, width)
     for axis in (2, 3):
-        before, after = _ends(view, axis)
-        for here, there in ((before, after), (after, before)):
-            z = view.depth.gather(axis, here.clamp(0, view.depth.shape[axis] - 1))
-            across = view.depth.gather(axis, there.clamp(0, view.depth.shape[axis] - 1))
-            found = ~view.visible & (here >= 0) & (there >= 0)
-            found &= (here < view.depth.shape[axis]) & (there < view.depth.shape[axis])
-            found &= ((here - there).abs() < 2 * REACH * max(view.depth.shape[2:])) & (
-                z < 0.8 * across
-            )
-            place = here.clamp(0, view.depth.shape[axis] - 1)
-            near.scatter_reduce_(axis, place, torch.where(found, z, 0.0), "amax")
+        count, shape = view.depth.shape[axis], [1, 1, 1, 1]
+        shape[axis] = count
+        index = torch.arange(count, device=near.device).view(shape).expand(near.shape)
+        # The last visible pixel before each pixel and the first one after; -1 and count if none.
+        before = torch.where(view.visible, index, -1).cummax(dim=axis).values
+        after = torch.where(view.visible, index, count).flip(axis)
+        after = after.cummin(dim=axis).values.flip(axis)
+        found = ~view.visible & (before >= 0) & (after < count)
+        found &= (before - after).abs() < 2 * reach
+        ends = [index.clamp(0, count - 1) for index in (before, after)]
+        depths = [view.depth.gather(axis, end) for end in ends]
+        for end, z, across in zip(ends, depths, depths[::-1], strict=True):
+            # A fifth nearer is another surface, not the same one's slant.
+            nearer = torch.where(found & (z < 0.8 * across), z, 0.0)
+            near.scatter_reduce_(axis, end, nearer, "amax")
+    # The nearest such border around each pixel, found at a quarter of the size.
+    steps = max(1, round(reach / 4))
+    around = F.max_pool2d(near, 4, ceil_mode=True)
+    around = F.max_pool2d(around, (2 * steps + 1, 1), stride=1, padding=(steps, 0))
+    around = F.max_pool2d(around, (1, 2 * steps + 1), stride=1, padding=(0, steps))
+    around = F.interpolate(around, scale_factor=4.0, mode="nearest")[..., :height, :width]
     # From the near side's border inwards, as far as the surface goes on.
-    return view.visible & (view.depth < 1.2 * _farthest_around(near))
+    return view.visible & (view.depth < 1.2 * around)
 
 
-def _ends(view: Render, axis: int) -> tuple[Int[Tensor, "T 1 H W"], Int[Tensor, "T 1 H W"]]:
-    """Index along `axis` of the last visible pixel before each pixel and of the first one after;
-    -1 and the axis' length where there is none."""
-    count = view.visible.shape[axis]
-    shape = [1, 1, 1, 1]
-    shape[axis] = count
-    index = torch.arange(count, device=view.visible.device).view(shape).expand(view.visible.shape)
-    before = torch.where(view.visible, index, -1).cummax(dim=axis).values
-    after = torch.where(view.visible, index, count).flip(axis).cummin(dim=axis).values.flip(axis)
-    return before, after
-
-
-def _farthest_around(z: Float[Tensor, "T 1 H W"]) -> Float[Tensor, "T 1 H W"]:
-    """The largest value within `REACH`, found at a quarter of the size."""
-    height, width = z.shape[2:]
-    reach = max(1, round(REACH * max(height, width) / 4))
-    z = F.max_pool2d(z, 4, ceil_mode=True)
-    z = F.max_pool2d(z, (2 * reach + 1, 1), stride=1, padding=(reach, 0))
-    z = F.max_pool2d(z, (1, 2 * reach + 1), stride=1, padding=(0, reach))
-    return F.interpolate(z, scale_factor=4.0, mode="nearest")[..., :height, :width]
-
-
-def _seamless(view: Render, filled: Float[Tensor, "T 3 H W"]) -> Float[Tensor, "T 3 H W"]:
+def _led_over(view: Render, filled: Float[Tensor, "T 3 H W"]) -> Float[Tensor, "T 3 H W"]:
     """The fill, led over to the render's colours in the pixel or two of each hole next to them."""
     seen = view.visible.float()
     near = F.avg_pool2d(seen, 3, stride=1, padding=1)
     mean = F.avg_pool2d(view.frames * seen, 3, stride=1, padding=1) / near.clamp(min=1e-6)
-    blended = torch.lerp(filled, mean, near.clamp(max=0.5))
-    return _kept(view, blended)
-
-
-def _kept(view: Render, filled: Float[Tensor, "T 3 H W"]) -> Float[Tensor, "T 3 H W"]:
-    """The fill in the holes, the render elsewhere."""
-    return torch.where(view.visible, view.frames, filled).clamp(0, 1)
+    return torch.lerp(filled, mean, near.clamp(max=0.5))
 
 
 def _whole(
@@ -458,23 +415,9 @@ def _look_up(
     return there[:, 2], cloud.colors[moment][place], inside & cloud.valid[moment][place]
 
 
-def _nan_rank(values: Float[Tensor, "S N"], share: float) -> Float[Tensor, " N"]:
-    """The value at a rank among those that are numbers; torch's quantile refuses long input."""
-    ordered = values.sort(dim=0).values
-    count = values.isfinite().sum(dim=0, keepdim=True)
-    rank = ((count - 1).clamp(min=0) * share).round().long()
-    return ordered.gather(0, rank)[0]
-
-
 def _evenly(count: int, most: int) -> list[int]:
     """At most `most` indices spread over `count`, first and last among them."""
     return sorted(set(torch.linspace(0, count - 1, min(count, most)).round().long().tolist()))
-
-
-def _stands_still(cameras: Cameras) -> bool:
-    """Whether all cameras are the first one."""
-    same_place = (cameras.world_to_camera - cameras.world_to_camera[:1]).abs().max() < 1e-5
-    return bool(same_place and (cameras.K - cameras.K[:1]).abs().max() < 1e-3)
 
 
 def _joined(parts: list[Render]) -> Render:
@@ -489,33 +432,3 @@ def _on(cloud: DynamicPointCloud, device: torch.device) -> DynamicPointCloud:
     return DynamicPointCloud(
         *(part.to(device) for part in (cloud.points, cloud.colors, cloud.valid, cloud.spacing))
     )
-
-
-def _check(
-    view: Render,
-    cloud: DynamicPointCloud,
-    source_cameras: Cameras,
-    cameras: Cameras,
-    source_frame: Int[Tensor, " T"],
-) -> None:
-    if not len(view) == len(cameras) == len(source_frame):
-        raise ValueError(
-            "Expected one camera and one source frame per frame of the view; got "
-            f"{len(view)} frames, {len(cameras)} cameras, {len(source_frame)} source frames."
-        )
-    if (cameras.height, cameras.width) != tuple(view.frames.shape[2:]):
-        raise ValueError(
-            f"Expected cameras of the view's size {tuple(view.frames.shape[2:])}; got "
-            f"{(cameras.height, cameras.width)}. Use cameras.resized(height, width)."
-        )
-    pixels = source_cameras.height * source_cameras.width
-    if len(cloud) != len(source_cameras) or cloud.points.shape[1] != pixels:
-        raise ValueError(
-            f"Expected a cloud of {len(source_cameras)} moments and {pixels} points, one per pixel "
-            f"of the source; got {len(cloud)} and {cloud.points.shape[1]}."
-        )
-    if source_frame.min() < 0 or source_frame.max() >= len(cloud):
-        raise ValueError(
-            f"source_frame must lie in 0 to {len(cloud) - 1}; got {int(source_frame.min())} to "
-            f"{int(source_frame.max())}."
-        )

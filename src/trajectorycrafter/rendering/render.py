@@ -18,14 +18,7 @@ from tqdm.auto import tqdm
 from ..geometry.cameras import Cameras
 from ..video.clip import Depth, Video
 from .point_cloud import DynamicPointCloud, lift
-from .splatting import (
-    Image,
-    compiled_kernels,
-    drawn_size,
-    project,
-    splat_quality,
-    splat_released,
-)
+from .splatting import compiled_kernels, project, sized, splat_quality, splat_released
 
 Mode = Literal["quality", "released"]
 
@@ -89,56 +82,35 @@ def render(
     )
 
     def draw(i: int) -> None:
+        K, out = cameras.K[i], (view.frames[i], view.depth[i], view.visible[i])
         points, colors = cloud.points[i].to(device), cloud.colors[i].to(device)
-        valid, spacing = cloud.valid[i].to(device), cloud.spacing[i].to(device)
-        out = view.frames[i], view.depth[i], view.visible[i]
-        drawn = _draw(points, colors, valid, spacing, cameras[[i]], mode, out)
+        splats = project(points, colors, cloud.valid[i].to(device), cameras.world_to_camera[i], K)
+        if mode == "released":
+            drawn = splat_released(splats, *size, out)
+        else:
+            focal = (K[0, 0] * K[1, 1]).sqrt()
+            splats = sized(splats, cloud.spacing[i].to(device), focal, *size)
+            drawn = splat_quality(splats, *size, out)
         for target, value in zip(out, drawn, strict=True):
             if target is not value:
                 target.copy_(value)
 
-    with ThreadPoolExecutor(_workers(device)) as threads:
+    # Frames drawn at once: a compiled kernel uses one thread, torch's own operations use all.
+    one_each = device.type == "cpu" and compiled_kernels() is not None
+    workers = max(1, min(torch.get_num_threads(), os.cpu_count() or 1)) if one_each else 1
+    with ThreadPoolExecutor(workers) as threads:
         drawn = threads.map(draw, range(len(cloud)))
         # The loop waits for the frames and raises what a thread has raised.
         for _ in tqdm(drawn, "Rendering", len(cloud), leave=False, delay=1):
             pass
-    return _cleaned(view, radius=2) if clean else view
+    return cleaned(view) if clean else view
 
 
-def _workers(device: torch.device) -> int:
-    """Frames drawn at once: the compiled kernels use one thread each, torch's own use all."""
-    if device.type != "cpu" or compiled_kernels() is None:
-        return 1
-    return max(1, min(torch.get_num_threads(), os.cpu_count() or 1))
-
-
-def _draw(
-    points: Float[Tensor, "N 3"],
-    colors: Float[Tensor, "N 3"],
-    valid: Bool[Tensor, " N"],
-    spacing: Float[Tensor, " N"],
-    camera: Cameras,
-    mode: Mode,
-    out: Image,
-) -> Image:
-    K, height, width = camera.K[0], camera.height, camera.width
-    x, y, z = project(points, camera.world_to_camera[0], K)
-    if mode == "released":
-        return splat_released(x, y, z, colors, valid, height, width, out)
-    focal = (K[0, 0] * K[1, 1]).sqrt()
-    size = drawn_size(x, y, z, valid, spacing, focal, height, width)
-    return splat_quality(x, y, z, size, colors, height, width, out)
-
-
-def clean(view: Render, radius: int = 2) -> Render:
+def cleaned(view: Render, radius: int = 2) -> Render:
     """Holes grown by `radius` pixels in a square; outside the image is not hole.
 
     A radius of 2 is the released system's cleaning (a 5x5 square, one pass).
     """
-    return _cleaned(view, radius)
-
-
-def _cleaned(view: Render, radius: int) -> Render:
     # Pooling pads with minus infinity: the outside never counts as hole.
     hole = F.max_pool2d((~view.visible).float(), 2 * radius + 1, stride=1, padding=radius) > 0
     visible = ~hole

@@ -11,6 +11,7 @@ Two splats:
   of the points on the front surface alone.
 """
 
+from dataclasses import dataclass, replace
 from functools import cache
 from types import ModuleType
 
@@ -35,6 +36,21 @@ Image = tuple[Float[Tensor, "3 H W"], Float[Tensor, "1 H W"], Bool[Tensor, "1 H 
 """Colour, depth and visibility of one frame."""
 
 
+@dataclass(frozen=True)
+class Splats:
+    """The points of one moment in one camera's picture."""
+
+    x: Float[Tensor, " N"]
+    """Column, pixel centers at whole numbers."""
+    y: Float[Tensor, " N"]
+    """Row."""
+    z: Float[Tensor, " N"]
+    """Along the optical axis, scene units."""
+    size: Float[Tensor, " N"]
+    """Pixels that a point covers; those of size 0 are not drawn."""
+    colors: Float[Tensor, "N 3"]
+
+
 @cache
 def compiled_kernels() -> ModuleType | None:
     """The compiled loops, or None where numba is not installed."""
@@ -46,125 +62,103 @@ def compiled_kernels() -> ModuleType | None:
 
 
 def project(
-    points: Float[Tensor, "N 3"], world_to_camera: Float[Tensor, "4 4"], K: Float[Tensor, "3 3"]
-) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"], Float[Tensor, " N"]]:
-    """World points to pixel columns and rows (centres at whole numbers) and depth."""
+    points: Float[Tensor, "N 3"],
+    colors: Float[Tensor, "N 3"],
+    valid: Bool[Tensor, " N"],
+    world_to_camera: Float[Tensor, "4 4"],
+    K: Float[Tensor, "3 3"],
+) -> Splats:
+    """World points in a camera's picture, those that are valid one pixel large."""
     kernels = compiled_kernels()
     if kernels is not None and points.device.type == "cpu":
         x, y, z = (torch.empty(len(points)) for _ in range(3))
         kernels.project(*_arrays(points, world_to_camera, K, x, y, z))
-        return x, y, z
-    in_camera = points @ world_to_camera[:3, :3].T + world_to_camera[:3, 3]
-    pixels = in_camera @ K.T
-    return pixels[:, 0] / pixels[:, 2] - 0.5, pixels[:, 1] / pixels[:, 2] - 0.5, in_camera[:, 2]
+    else:
+        in_camera = points @ world_to_camera[:3, :3].T + world_to_camera[:3, 3]
+        pixels, z = in_camera @ K.T, in_camera[:, 2]
+        x, y = pixels[:, 0] / pixels[:, 2] - 0.5, pixels[:, 1] / pixels[:, 2] - 0.5
+    return Splats(x, y, z, valid.to(z), colors)
 
 
-def splat_released(
-    x: Float[Tensor, " N"],
-    y: Float[Tensor, " N"],
-    z: Float[Tensor, " N"],
-    colors: Float[Tensor, "N 3"],
-    valid: Bool[Tensor, " N"],
-    height: int,
-    width: int,
-    out: Image | None = None,
-) -> Image:
+def splat_released(splats: Splats, height: int, width: int, out: Image | None = None) -> Image:
     """The released warper's depth-weighted bilinear splat of one frame.
 
-    The depth weight is scaled by the farthest of all points, also of those that are not valid.
+    The depth weight is scaled by the farthest of all points, also of those that are not drawn.
 
     Args:
         out: contiguous memory to write to, on the CPU; default new.
     """
     kernels = compiled_kernels()
-    if kernels is None or x.device.type != "cpu":
-        return splat_released_torch(x, y, z, colors, valid, height, width)
-    out = out or _blank(height, width, x.device)
-    near = _depth_weight(z.numpy())
+    if kernels is None or splats.z.device.type != "cpu":
+        return splat_released_torch(splats, height, width)
+    out = out or _blank(height, width, splats.z.device)
+    x, y, z, size, colors = _arrays(splats.x, splats.y, splats.z, splats.size, splats.colors)
     kernels.splat_released(
-        *_arrays(x, y, z), near, *_arrays(colors, valid, out[0], out[1][0], out[2][0])
+        x, y, z, _depth_weight(z), colors, size > 0, *_arrays(out[0], out[1][0], out[2][0])
     )
     return out
 
 
-def splat_quality(
-    x: Float[Tensor, " N"],
-    y: Float[Tensor, " N"],
-    z: Float[Tensor, " N"],
-    size: Float[Tensor, " N"],
-    colors: Float[Tensor, "N 3"],
-    height: int,
-    width: int,
-    out: Image | None = None,
-) -> Image:
+def splat_quality(splats: Splats, height: int, width: int, out: Image | None = None) -> Image:
     """Depth-tested splat of one frame.
 
     1. Every point draws its depth over its own area; the nearest wins.
-    2. Pixels that lie between two opposite neighbours of one surface, but show nothing or something
+    2. Pixels that lie between two opposite neighbors of one surface, but show nothing or something
        farther although points of that surface touch them, are tears: they get the surface's depth.
        A surface may be stretched 1.9 times before what is behind shows through, and 3 times
        before holes do.
        A true disocclusion has near on one side and far on the other, and stays.
-    3. Colours of the points on each pixel's surface are averaged under a tent of the point's size.
+    3. Colors of the points on each pixel's surface are averaged under a tent of the point's size.
 
     Args:
-        size: drawn size in pixels, see `drawn_size`; points of size 0 are not drawn.
+        splats: with their sizes, see `sized`.
         out: contiguous memory to write to, on the CPU; default new.
     """
     kernels = compiled_kernels()
-    if kernels is None or x.device.type != "cpu":
-        return splat_quality_torch(x, y, z, size, colors, height, width)
-    out = out or _blank(height, width, x.device)
+    if kernels is None or splats.z.device.type != "cpu":
+        return splat_quality_torch(splats, height, width)
+    out = out or _blank(height, width, splats.z.device)
     settings = np.float32(CORE), np.float32(REACH), np.float32(TOLERANCE)
-    kernels.splat_quality(
-        *_arrays(x, y, z, size, colors), *settings, *_arrays(out[0], out[1][0], out[2][0])
-    )
+    arrays = _arrays(splats.x, splats.y, splats.z, splats.size, splats.colors)
+    kernels.splat_quality(*arrays, *settings, *_arrays(out[0], out[1][0], out[2][0]))
     return out
 
 
-def drawn_size(
-    x: Float[Tensor, " N"],
-    y: Float[Tensor, " N"],
-    z: Float[Tensor, " N"],
-    valid: Bool[Tensor, " N"],
+def sized(
+    splats: Splats,
     spacing: Float[Tensor, " N"],
     focal: Float[Tensor, ""],
     height: int,
     width: int,
-) -> Float[Tensor, " N"]:
-    """Pixels that each point covers, at least 1; 0 if behind the camera or out of the image."""
+) -> Splats:
+    """The points as large as their share of the surface, at least a pixel; 0 if behind the camera
+    or out of the image."""
+    x, y, z, valid = splats.x, splats.y, splats.z, splats.size > 0
     kernels = compiled_kernels()
-    if kernels is not None and x.device.type == "cpu":
+    if kernels is not None and z.device.type == "cpu":
         size = torch.empty_like(z)
         arrays = _arrays(x, y, z, valid, spacing)
         kernels.draw_size(
             *arrays, np.float32(focal), np.float32(LARGEST), height, width, size.numpy()
         )
-        return size
+        return replace(splats, size=size)
     drawn = valid & (z > 1e-6) & torch.isfinite(z)
     drawn &= (
         (x > -LARGEST - 1) & (x < width + LARGEST) & (y > -LARGEST - 1) & (y < height + LARGEST)
     )
     size = (spacing * focal / z).clamp(1.0, LARGEST)
-    return torch.where(drawn, size, torch.zeros_like(size))
+    return replace(splats, size=torch.where(drawn, size, torch.zeros_like(size)))
 
 
-def splat_released_torch(
-    x: Float[Tensor, " N"],
-    y: Float[Tensor, " N"],
-    z: Float[Tensor, " N"],
-    colors: Float[Tensor, "N 3"],
-    valid: Bool[Tensor, " N"],
-    height: int,
-    width: int,
-) -> Image:
+def splat_released_torch(splats: Splats, height: int, width: int) -> Image:
     """`splat_released` in plain torch, for any device."""
+    x, y, z = splats.x, splats.y, splats.z
     log_depth = torch.log1p(z.nan_to_num().clamp(0, 1000))
     near = torch.exp(-log_depth * (50 / log_depth.max().clamp(min=1e-20)))
-    near = near * (valid & (x.abs() < 1e9) & (y.abs() < 1e9))
+    near = near * ((splats.size > 0) & (x.abs() < 1e9) & (y.abs() < 1e9))
     x = (x.nan_to_num() + 1).clamp(0, width + 1)
     y = (y.nan_to_num() + 1).clamp(0, height + 1)
-    values = torch.cat([colors, z.nan_to_num()[:, None], torch.ones_like(z)[:, None]], dim=1)
+    values = torch.cat([splats.colors, z.nan_to_num()[:, None], torch.ones_like(z)[:, None]], dim=1)
     canvas = values.new_zeros((height + 2) * (width + 2), 5)
     for row in (y.floor(), y.ceil()):
         for column in (x.floor(), x.ceil()):
@@ -173,21 +167,15 @@ def splat_released_torch(
             place = row.long() * (width + 2) + column.long()
             canvas.index_add_(0, place, values * weight[:, None])
     canvas = canvas.view(height + 2, width + 2, 5)[1:-1, 1:-1]
-    return _normalised(canvas, canvas[..., 4] > 0)
+    return _normalized(canvas, canvas[..., 4] > 0)
 
 
-def splat_quality_torch(
-    x: Float[Tensor, " N"],
-    y: Float[Tensor, " N"],
-    z: Float[Tensor, " N"],
-    size: Float[Tensor, " N"],
-    colors: Float[Tensor, "N 3"],
-    height: int,
-    width: int,
-) -> Image:
+def splat_quality_torch(splats: Splats, height: int, width: int) -> Image:
     """`splat_quality` in plain torch, for any device."""
-    drawn = size > 0
-    x, y, z, size, colors = x[drawn], y[drawn], z[drawn], size[drawn], colors[drawn]
+    drawn = splats.size > 0
+    x, y, z, size, colors = (
+        part[drawn] for part in (splats.x, splats.y, splats.z, splats.size, splats.colors)
+    )
     fronts = []
     for half in (CORE * size, REACH * size):
         front = torch.full((height * width,), torch.inf, device=x.device)
@@ -203,7 +191,7 @@ def splat_quality_torch(
         off = (z[index] - surface[place]) / (TOLERANCE * surface[place])
         weight = torch.where(off.abs() < 1, tent * (1 - off * off), torch.zeros_like(off))
         canvas.index_add_(0, place, values[index] * weight[:, None])
-    frame, depth, visible = _normalised(
+    frame, depth, visible = _normalized(
         canvas.view(height, width, 5), canvas[:, 4].view(height, width) > FAINTEST
     )
     return _fill_tears(frame, depth, visible, closed, neighbours)
@@ -270,7 +258,7 @@ def _fill_tears(
     return frame, depth, visible | todo
 
 
-def _normalised(canvas: Float[Tensor, "H W 5"], visible: Bool[Tensor, "H W"]) -> Image:
+def _normalized(canvas: Float[Tensor, "H W 5"], visible: Bool[Tensor, "H W"]) -> Image:
     mean = torch.where(visible[..., None], canvas / canvas[..., 4:], torch.zeros_like(canvas))
     mean = mean.permute(2, 0, 1)
     return mean[:3].clamp(0, 1), mean[3:4], visible[None]

@@ -8,25 +8,46 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from .machine import Cost, measured
 
 Value = TypeVar("Value")
+Stage = Literal[
+    "read",
+    "depth",
+    "source cameras",
+    "point cloud",
+    "render",
+    "write the render",
+    "fill",
+    "caption",
+    "generate",
+    "write",
+]
+"""In the order of a run; no run has all of them."""
+
+
+def stage_name(stage: Stage, window: int = 0) -> str:
+    """The stage in words, for a window of a long clip, counted from 0."""
+    return stage if window == 0 else f"{stage}, window {window + 1}"
 
 
 class Stages:
     """Runs stages once each; with a folder, their results outlive the process."""
 
-    def __init__(self, folder: Path | None = None, announce: Callable[[str], None] | None = None):
+    def __init__(
+        self, folder: Path | None = None, on_stage: Callable[[str, bool], object] | None = None
+    ):
         """
         Args:
             folder: where results are kept; None keeps nothing.
-            announce: told one line as each stage begins.
+            on_stage: called as each stage begins, with its name and whether its result is taken
+                from an earlier run.
         """
         self.folder = folder
         self.costs: dict[str, Cost] = {}
-        self._announce = announce or (lambda line: None)
+        self._on_stage = on_stage or (lambda name, taken: None)
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -45,9 +66,10 @@ class Stages:
 
     def run(
         self,
-        name: str,
+        stage: Stage,
         compute: Callable[[], Value],
         *,
+        window: int = 0,
         file: str | None = None,
         save: Callable[[Value, Path], object] | None = None,
         load: Callable[[Path], Value] | None = None,
@@ -55,15 +77,17 @@ class Stages:
         """The stage's value: read from its file if an earlier run got that far, else computed.
 
         Args:
+            window: of a long clip that is made in several, from 0.
             file: name of the result in the folder; None for stages that are quicker than reading.
             save: writes the value to a path.
             load: reads it back.
         """
+        name = stage_name(stage, window)
         path = self.folder / file if self.folder is not None and file is not None else None
         if path is not None and load is not None and path.exists():
-            self._announce(f"{name}: taken from the earlier run")
+            self._on_stage(name, True)
             return load(path)
-        self._announce(name)
+        self._on_stage(name, False)
         with measured() as cost:
             value = compute()
         self.costs[name] = cost

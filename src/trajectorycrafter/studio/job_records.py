@@ -27,9 +27,8 @@ from ..config.redirect import (
 )
 from ..geometry.trajectory_files import detect_format, read_trajectory, write_trajectory
 from ..job.manifest import check_depth_name
-from ..job.reshoot import OUTPUTS, check_run, expected_frames, make_trajectory
+from ..job.reshoot import OUTPUTS, check_run
 from ..runtime.files import write_json
-from ..video.reading import probe
 from .compare import PAGE, SOURCE
 from .progress import Progress
 
@@ -138,19 +137,12 @@ def _check(spec: JobSpec) -> None:
     """
     check_depth_name(spec.settings.depth.depth)
     try:
-        choice = check_run(spec.clip, spec.settings, render_only=spec.render_only)
-        frames = expected_frames(probe(spec.clip), choice)
-        path = make_trajectory(spec.settings.camera, frames, spec.settings.parity)
+        inputs = check_run(spec.clip, spec.settings, render_only=spec.render_only)
     except ValueError as error:
         # Where the studio keeps its files is nothing to a visitor.
         kept = str(spec.trajectory)
         raise ValueError(str(error).replace(kept, "the trajectory")) from error
-    last = int(path.source_frame.max())
-    if last >= frames:
-        raise ValueError(
-            f"The trajectory shows source frames up to {last}, but {frames} are read "
-            f"(0 to {frames - 1}); read more frames or make the trajectory for {frames}."
-        )
+    inputs.trajectory.check_source(inputs.frames)
 
 
 def _plain(name: str) -> str:

@@ -20,7 +20,8 @@ from ..config.redirect import WINDOW, RedirectSettings
 from ..depth.from_file import read_depth, write_depth
 from ..geometry.cameras import Cameras, check_cameras
 from ..job.pipeline import TrajectoryCrafter
-from ..job.reshoot import frame_choice, planned
+from ..job.plan import planned
+from ..job.reshoot import frame_choice
 from ..rendering.point_cloud import DynamicPointCloud, lift
 from ..runtime.machine import measured_gflops, pick_device, pick_dtype
 from ..source_cameras import load_source_cameras

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from ..config.redirect import RedirectSettings
 from ..job.generation import windows
-from ..job.reshoot import check_run, expected_frames, planned
-from ..video.reading import probe
+from ..job.plan import planned
+from ..job.reshoot import check_run
+from ..runtime.stages import stage_name
 
 # Seconds a pixel and frame of the stages that `plan` leaves out, measured on two cores.
 _READ, _CLOUD, _WRITE_RENDER, _WRITE, _COMPARE = 0.06e-6, 0.23e-6, 0.35e-6, 0.27e-6, 0.2e-6
@@ -43,10 +44,8 @@ def expected_seconds(
     Raises:
         FileNotFoundError, ValueError: a run that cannot be begun.
     """
-    choice = check_run(clip, settings, render_only=render_only)
-    info = probe(clip)
-    size = choice.output_size(info.height, info.width)
-    frames = expected_frames(info, choice)
+    inputs = check_run(clip, settings, render_only=render_only)
+    size, frames = inputs.choice.output_size(inputs.info.height, inputs.info.width), inputs.frames
     pixels = frames * size[0] * size[1]
     plan = planned(settings, frames, frames, size, render_only=render_only)
     long = {step.stage: step.seconds for step in plan}
@@ -65,8 +64,7 @@ def expected_seconds(
             stages["caption"] = _UNKNOWN_S
         pieces = len(windows(frames)) if settings.generator.family == "released" else 1
         for piece in range(pieces):
-            name = "generate" if piece == 0 else f"generate, window {piece + 1}"
-            stages[name] = long["generate"] / pieces
+            stages[stage_name("generate", piece)] = long["generate"] / pieces
         stages["write"] = pixels * _WRITE
     stages["compare"] = pixels * _COMPARE
     return {name: max(seconds, 0.05) for name, seconds in stages.items()}

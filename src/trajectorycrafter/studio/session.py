@@ -17,8 +17,7 @@ from ..config.redirect import CameraSettings, RedirectSettings
 from ..config.studio import SPEEDS
 from ..geometry.cameras import Cameras
 from ..geometry.trajectories import Trajectory
-from ..job.plan import Estimate
-from ..job.reshoot import planned
+from ..job.plan import Estimate, planned
 from .advice import path_warnings
 from .editing import Design
 from .editor import Editor

@@ -152,15 +152,13 @@ def _make(folder: Path, parts: Any, send: Send) -> None:
     expected = expected_seconds(job.spec.clip, settings, job.spec.render_only, known is not None)
     send({"event": "plan", "expected": expected})
 
-    def say(line: str) -> None:
-        name = line.strip().split(":")[0]
-        if name in expected:
-            send({"event": "stage", "name": name})
+    def enter(stage: str) -> None:
+        send({"event": "stage", "name": stage})
 
     out = folder / "out"
     task = Task(job.id, job.spec.clip, out, settings, False, True, job.spec.render_only, known)
     if not task_is_done(task):
-        redirect_task(task, parts, say)
+        redirect_task(task, parts, on_stage=enter)
     send({"event": "stage", "name": "compare"})
     add_comparison(out, job.spec.clip, settings, job.spec.name)
     if known is not None:

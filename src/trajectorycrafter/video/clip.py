@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from .reading import FrameChoice
+    from .reading import FrameChoice, VideoInfo
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,16 @@ class Video:
         return self.frames.shape[3]
 
     @classmethod
-    def read(cls, path: str | Path, choice: "FrameChoice | None" = None) -> "Video":
+    def read(
+        cls,
+        path: str | Path,
+        choice: "FrameChoice | None" = None,
+        info: "VideoInfo | None" = None,
+    ) -> "Video":
         """Read a clip, a folder of images or a single image; see `reading.read_video`."""
         from .reading import FrameChoice, read_video
 
-        return read_video(path, choice or FrameChoice())
+        return read_video(path, choice or FrameChoice(), info)
 
     def write(self, path: str | Path, *, overwrite: bool = False, crf: int = 14) -> Path:
         """Write an H.264 mp4, or PNGs if `path` has no suffix; see `writing.write_video`."""

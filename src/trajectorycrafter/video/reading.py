@@ -119,19 +119,19 @@ class FrameChoice:
                 raise ValueError(f"{name} is at least 1, or None; got {value}.")
         if self.fit not in ("crop", "pad", "stretch"):
             raise ValueError(f"fit is crop, pad or stretch; got {self.fit!r}.")
-        if self.size is not None:
-            self._check_size(self.size)
-
-    def _check_size(self, size: tuple[int, int]) -> None:
+        if self.size is None:
+            return
         if self.pixels is not None:
             raise ValueError("Give size or pixels, not both.")
-        if min(size) < 1:
-            raise ValueError(f"size is height and width in pixels; got {size[0]}x{size[1]}.")
-        near = [max(1, round(side / self.multiple)) * self.multiple for side in size]
-        if near != list(size):
+        if min(self.size) < 1:
+            raise ValueError(
+                f"size is height and width in pixels; got {self.size[0]}x{self.size[1]}."
+            )
+        near = [max(1, round(side / self.multiple)) * self.multiple for side in self.size]
+        if near != list(self.size):
             raise ValueError(
                 f"Expected a height and width divisible by {self.multiple}, got "
-                f"{size[0]}x{size[1]}; use {near[0]}x{near[1]}."
+                f"{self.size[0]}x{self.size[1]}; use {near[0]}x{near[1]}."
             )
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
@@ -210,19 +210,36 @@ def probe(path: str | Path) -> VideoInfo:
     if path.is_dir():
         files = _images_of(path)
         return VideoInfo(len(files), IMAGE_FPS, *_first_picture(files[0]).size, "images", False)
-    size = _first_picture(path).size
     if path.suffix.lower() in _PILLOW_SUFFIXES:
-        return VideoInfo(*_timing(path), *size, path.suffix[1:].lower(), False)
+        size = _first_picture(path).size
+        return VideoInfo(*_pillow_timing(path), *size, path.suffix[1:].lower(), False)
     with _opened(path) as (container, stream):
+        count, unit = stream.frames, float(stream.time_base or 1)
+        fps = float(stream.average_rate or stream.guessed_rate or IMAGE_FPS)
         codec, sound = stream.codec_context.name, bool(container.streams.audio)
-    return VideoInfo(*_timing(path), *size, codec, sound)
+        size = _first_of(_decoded(container, stream), path).size
+    if count:
+        return VideoInfo(count, IMAGE_FPS if count == 1 else fps, *size, codec, sound)
+    # A container that does not count its frames names a rate by its first few, if at all.
+    with _opened(path) as (container, stream):
+        times = [packet.pts for packet in _packets(container, stream)]
+    if len(times) < 2:
+        return VideoInfo(len(times), IMAGE_FPS, *size, codec, sound)
+    if None not in times and max(times) > min(times):
+        measured = (len(times) - 1) / ((max(times) - min(times)) * unit)
+        # Where the name agrees it is exact, while the times are rounded.
+        fps = fps if abs(measured / fps - 1) < 0.01 else measured
+    return VideoInfo(len(times), fps, *size, codec, sound)
 
 
-def read_video(path: str | Path, choice: FrameChoice) -> "Video":
+def read_video(path: str | Path, choice: FrameChoice, info: VideoInfo | None = None) -> "Video":
     """Read frames of a clip, an image (one frame) or a folder of images (in natural order).
 
     Only the chosen frames are kept, each already at its final size. A damaged file is fine as long
     as the chosen frames lie before the damage. Images play at 24 frames per second.
+
+    Args:
+        info: what `probe` has said of the clip, which is then not asked again.
 
     Raises:
         FileNotFoundError: there is nothing at `path`.
@@ -234,14 +251,15 @@ def read_video(path: str | Path, choice: FrameChoice) -> "Video":
     from .clip import Video
 
     path = _existing(path)
-    pixels, fps = _read_folder(path, choice) if path.is_dir() else _read_file(path, choice)
+    info = info or probe(path)
+    pixels = _read_folder(path, choice) if path.is_dir() else _read_file(path, choice, info)
     frames = torch.empty(len(pixels), 3, *pixels[0].shape[:2])
     for index in range(len(pixels)):
         # Popping frees each frame as it is copied.
         picture = pixels.pop(0)
         largest = np.iinfo(picture.dtype).max
         frames[index] = torch.from_numpy(picture.astype(np.float32)).permute(2, 0, 1) / largest
-    return Video(frames, fps / choice.stride)
+    return Video(frames, info.fps / choice.stride)
 
 
 def _existing(path: str | Path) -> Path:
@@ -253,8 +271,8 @@ def _existing(path: str | Path) -> Path:
     return path
 
 
-def _read_file(path: Path, choice: FrameChoice) -> tuple[list[Pixels], float]:
-    """The chosen frames of one file, and the file's rate."""
+def _read_file(path: Path, choice: FrameChoice, info: VideoInfo) -> list[Pixels]:
+    """The chosen frames of one file."""
     pixels: list[Pixels] = []
     size, total, damaged = (0, 0), 0, False
     try:
@@ -266,16 +284,16 @@ def _read_file(path: Path, choice: FrameChoice) -> tuple[list[Pixels], float]:
                 if (index - choice.start) % choice.stride:
                     continue
                 if not pixels:
-                    left = 1 + (probe(path).frames - index) // choice.stride
+                    left = 1 + (info.frames - index) // choice.stride
                     size = _planned_size(path, picture, choice, choice.count or left)
                 pixels.append(_fitted(picture, choice, size))
     except _DamagedError:
         damaged = True
-    _check_count(path, choice, len(pixels), total, damaged)
-    return pixels, _timing(path)[1]
+    _check_count(path, choice, len(pixels), total or info.frames, damaged)
+    return pixels
 
 
-def _read_folder(path: Path, choice: FrameChoice) -> tuple[list[Pixels], float]:
+def _read_folder(path: Path, choice: FrameChoice) -> list[Pixels]:
     """The chosen images of a folder."""
     files = _images_of(path)
     chosen = files[choice.start :: choice.stride][: choice.count]
@@ -292,7 +310,7 @@ def _read_folder(path: Path, choice: FrameChoice) -> tuple[list[Pixels], float]:
                 f"{picture.size[0]}x{picture.size[1]} (height x width)."
             )
         pixels.append(_fitted(picture, choice, size))
-    return pixels, IMAGE_FPS
+    return pixels
 
 
 def _images_of(folder: Path) -> list[Path]:
@@ -343,7 +361,7 @@ def _check_count(path: Path, choice: FrameChoice, got: int, total: int, damaged:
             f"Repair the file or ask for frames before the damage."
         )
     if got == 0:
-        raise _past_end(path, choice.start, total or probe(path).frames)
+        raise _past_end(path, choice.start, total)
     if choice.count is not None and not choice.shorter_ok:
         raise ValueError(
             f"Expected {choice.count} frames, but {path} has {total} and {chosen} leave {got}; "
@@ -374,29 +392,28 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
             f"({error.strerror})."
         ) from error
     with container:
-        yield container, _video_stream(path, container)
-
-
-def _video_stream(path: Path, container: Any) -> Any:
-    """The stream to show, leaving out cover pictures of music."""
-    if container.format.name in _TEXT_FORMATS:
-        raise ValueError(f"{path} is a text, not a video or an image.")
-    cover = Disposition.attached_pic
-    streams = [s for s in container.streams.video if not s.disposition & cover]
-    if not streams:
-        found = "sound but no pictures" if container.streams.audio else "no pictures"
-        raise ValueError(f"{path} has {found}; expected a video or an image.")
-    best = container.streams.best("video")
-    stream = best if best in streams else streams[0]
-    if stream.codec_context is None:
-        raise ValueError(f"The pictures of {path} are in a codec that FFmpeg cannot decode.")
-    stream.thread_type = "AUTO"
-    return stream
+        if container.format.name in _TEXT_FORMATS:
+            raise ValueError(f"{path} is a text, not a video or an image.")
+        cover = Disposition.attached_pic  # of music
+        streams = [s for s in container.streams.video if not s.disposition & cover]
+        if not streams:
+            found = "sound but no pictures" if container.streams.audio else "no pictures"
+            raise ValueError(f"{path} has {found}; expected a video or an image.")
+        best = container.streams.best("video")
+        stream: Any = best if best in streams else streams[0]
+        if stream.codec_context is None:
+            raise ValueError(f"The pictures of {path} are in a codec that FFmpeg cannot decode.")
+        stream.thread_type = "AUTO"
+        yield container, stream
 
 
 def _first_picture(path: Path) -> _Picture:
+    return _first_of(_pictures_of(path), path)
+
+
+def _first_of(pictures: Iterator[_Picture], path: Path) -> _Picture:
     try:
-        picture = next(_pictures_of(path), None)
+        picture = next(pictures, None)
     except _DamagedError:
         picture = None
     if picture is None:
@@ -476,26 +493,6 @@ def _key_frame_and_time(path: Path, start: int) -> tuple[int, int] | None:
     return (max(keys)[1], time) if keys else None
 
 
-def _timing(path: Path) -> tuple[int, float]:
-    """Number of frames and average frames per second, without decoding."""
-    if path.suffix.lower() in _PILLOW_SUFFIXES:
-        return _pillow_timing(path)
-    with _opened(path) as (container, stream):
-        named = float(stream.average_rate or stream.guessed_rate or IMAGE_FPS)
-        if stream.frames:
-            return stream.frames, IMAGE_FPS if stream.frames == 1 else named
-        times = [packet.pts for packet in _packets(container, stream)]
-        unit = float(stream.time_base)
-    if len(times) < 2:
-        return len(times), IMAGE_FPS
-    if None in times or max(times) == min(times):
-        return len(times), named
-    # Containers that do not count their frames name a rate by their first few, if at all; but where
-    # it agrees, the name is exact while the times are rounded.
-    measured = (len(times) - 1) / ((max(times) - min(times)) * unit)
-    return len(times), named if abs(measured / named - 1) < 0.01 else measured
-
-
 @contextmanager
 def _pillow_opened(path: Path) -> Iterator[Image.Image]:
     try:
@@ -531,7 +528,15 @@ def _fitted(picture: _Picture, choice: FrameChoice, size: tuple[int, int]) -> Pi
     scaled = choice.scaled_size(*picture.size, size)
     turns = picture.quarter_turns
     pixels = _to_rgb(picture.frame, *(scaled[::-1] if turns % 2 else scaled))
-    pixels = _placed(np.rot90(pixels, turns), size)
+    pixels = np.rot90(pixels, turns)
+    for axis, wanted in enumerate(size):  # the middle is cut out, or stands between black bars
+        spare = pixels.shape[axis] - wanted
+        if spare > 0:
+            pixels = pixels.take(range(spare // 2, spare // 2 + wanted), axis)
+        elif spare < 0:
+            bars = [(0, 0)] * 3
+            bars[axis] = (-spare // 2, -spare - (-spare // 2))
+            pixels = np.pad(pixels, bars)
     return np.ascontiguousarray(pixels)
 
 
@@ -556,16 +561,3 @@ def _over_black(frame: av.VideoFrame) -> av.VideoFrame:
     shares = rgba / (65535.0 if deep else 255.0)
     blended = (shares[..., :3] * shares[..., 3:] * 65535).round().astype(np.uint16)
     return av.VideoFrame.from_ndarray(blended, format="rgb48le")
-
-
-def _placed(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """Cut the middle out, or centre it between black bars."""
-    for axis, wanted in enumerate(size):
-        spare = pixels.shape[axis] - wanted
-        if spare > 0:
-            pixels = pixels.take(range(spare // 2, spare // 2 + wanted), axis)
-        elif spare < 0:
-            bars = [(0, 0)] * 3
-            bars[axis] = (-spare // 2, -spare - (-spare // 2))
-            pixels = np.pad(pixels, bars)
-    return pixels

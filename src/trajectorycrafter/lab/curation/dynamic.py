@@ -20,8 +20,9 @@ from ...depth.scene_scale import scene_radius
 from ...geometry.cameras import Cameras
 from ...rendering.completion import fill
 from ...rendering.memory import other_moments
-from ...rendering.point_cloud import DynamicPointCloud, lift
-from ...rendering.render import Render, coverage, double_reproject
+from ...rendering.point_cloud import lift
+from ...rendering.render import Render, coverage, double_reproject, render
+from ...rendering.shot import Shot
 from ...video.clip import Depth, Video
 from .draws import RandomPath, paths, rejected_holes, seek_path, wanted_holes
 
@@ -63,35 +64,21 @@ def reproject(
 
     wanted = wanted_holes(settings.hole, rng)
     path = seek_path(paths(settings.path, rng), holes, wanted, settings.hole)
-    back, there = double_reproject(video, depth, cameras, novel(path))
-    share = checked_share(back, settings)
+    there = render(lift(video, depth, cameras), novel(path))
     seen = Depth(there.depth.clamp(min=1e-6), there.visible)
-    cloud = lift(Video(there.frames, video.fps), seen, novel(path))
-    info = {"hole_share": share, "path": path.told()}
-    return conditions(back, cloud, novel(path), cameras, video.fps, info, settings)
+    back = Shot.along(Video(there.frames, video.fps), seen, novel(path), cameras)
+    info = {"hole_share": checked_share(back.view, settings), "path": path.told()}
+    return conditions(back, info, settings)
 
 
-def conditions(
-    view: Render,
-    cloud: DynamicPointCloud,
-    source: Cameras,
-    cameras: Cameras,
-    fps: float,
-    info: dict[str, Any],
-    settings: Curation,
-) -> Conditions:
-    """The render and what else of the cloud the settings ask for.
-
-    Args:
-        view: What `cameras` see of the cloud, moment by moment.
-        source: Where the cloud was seen from.
-    """
-    memory = other_moments(cloud, cameras, settings.memory) if settings.memory else None
-    filled = None
+def conditions(shot: Shot, info: dict[str, Any], settings: Curation) -> Conditions:
+    """The render and what else of the cloud the settings ask for."""
+    memory = filled = None
+    if settings.memory:
+        memory = other_moments(shot.cloud, shot.cameras, settings.memory)
     if settings.filled:
-        moments = torch.arange(len(cloud))
-        filled = Video(fill(view, cloud, source, cameras, moments), fps)
-    return Conditions(view, memory, filled, info)
+        filled = Video(fill(shot), shot.video.fps)
+    return Conditions(shot.view, memory, filled, info)
 
 
 def spread(frames: int, count: int) -> Int[Tensor, " n"]:

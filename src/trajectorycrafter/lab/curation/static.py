@@ -16,6 +16,7 @@ from ...config.curation import Curation
 from ...geometry.cameras import Cameras
 from ...rendering.point_cloud import lift
 from ...rendering.render import coverage, render
+from ...rendering.shot import Shot
 from ...video.clip import Depth, Video
 from .draws import rejected_holes, wanted_holes
 from .dynamic import PREVIEW, Conditions, checked_share, conditions, spread
@@ -89,11 +90,8 @@ def see(source: Posed, cameras: Cameras, settings: Curation) -> Conditions:
     Raises:
         RejectedError: too many or too few holes.
     """
-    cloud = lift(source.video, source.depth, source.cameras)
-    view = render(cloud, cameras)
-    share = checked_share(view, settings)
-    info = {"hole_share": share}
-    return conditions(view, cloud, source.cameras, cameras, source.video.fps, info, settings)
+    shot = Shot.along(source.video, source.depth, source.cameras, cameras)
+    return conditions(shot, {"hole_share": checked_share(shot.view, settings)}, settings)
 
 
 def _pairs(posed: Posed, settings: Curation) -> list[tuple[int, int, float]]:

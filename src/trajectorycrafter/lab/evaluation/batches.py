@@ -347,7 +347,7 @@ def _asked_of_the_run(run: Path, made: Video, settings: RedirectSettings) -> Cam
     depth = read_depth(run / "depth.npz")
     like_source = Video(depth.z.expand(-1, 3, -1, -1), made.fps)  # only its size is asked for
     source = load_source_cameras(f"file:{run / 'depth.npz'}")(like_source, depth)
-    trajectory = make_trajectory(settings.camera, len(depth), settings.parity)
+    trajectory = make_trajectory(settings.camera, len(depth), settings.way)
     radius = TrajectoryCrafter(settings=settings).radius(depth)
     return trajectory.cameras(source, radius).resized(made.height, made.width)
 
@@ -357,7 +357,7 @@ def _asked_of_a_result(made: Video, settings: RedirectSettings) -> Cameras:
     fov = DEFAULT_FOV_DEG if settings.depth.fov is None else settings.depth.fov
     size = made.height, made.width
     K = intrinsics(focal_from_fov(fov, made.width), *size, len(made))
-    trajectory = make_trajectory(settings.camera, len(made), settings.parity)
+    trajectory = make_trajectory(settings.camera, len(made), settings.way)
     return trajectory.cameras(static_cameras(K, *size), settings.camera.radius or 1.0)
 
 

@@ -23,6 +23,7 @@ from ...job.pipeline import TrajectoryCrafter
 from ...rendering.completion import PARTS, fill
 from ...rendering.point_cloud import lift
 from ...rendering.render import render
+from ...rendering.shot import Shot
 from ...runtime.plugins import unknown_name
 from ...video.clip import Depth, Video
 from .cameras import CAMERA_COLUMNS, CameraRecovery, camera_errors
@@ -78,10 +79,7 @@ class Fill:
     parts: tuple[str, ...] = PARTS
 
     def __call__(self, case: Case, depth: Depth) -> Float[Tensor, "T 3 H W"]:
-        cloud = lift(case.video, depth, case.source)
-        view = render(cloud, case.cameras)
-        every = torch.arange(len(case.cameras))
-        return fill(view, cloud, case.source, case.cameras, every, parts=self.parts)
+        return fill(Shot.along(case.video, depth, case.source, case.cameras), parts=self.parts)
 
 
 @dataclass(frozen=True)
