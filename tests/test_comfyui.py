@@ -2,8 +2,9 @@
 
 import json
 import os
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 import torch
@@ -11,10 +12,14 @@ from conftest import Clip
 
 from trajectorycrafter import TrajectoryCrafter, preset
 from trajectorycrafter.comfyui import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
-from trajectorycrafter.comfyui.calls import depth as depth_call
-from trajectorycrafter.comfyui.nodes import node
-from trajectorycrafter.comfyui.sockets import field_words, image_of, socket, video_of
-from trajectorycrafter.config.redirect import CameraSettings, ClipSettings
+from trajectorycrafter.comfyui.nodes import image_of, video_of
+from trajectorycrafter.config.redirect import (
+    CameraSettings,
+    ClipSettings,
+    DepthSettings,
+    GeneratorSettings,
+    MachineSettings,
+)
 from trajectorycrafter.geometry.presets import PRESETS
 from trajectorycrafter.video.clip import Video
 from trajectorycrafter.video.reading import demo_clip
@@ -143,50 +148,56 @@ def test_nodes_are_described_as_comfyui_reads_them(name: str) -> None:
     assert NODE_DISPLAY_NAME_MAPPINGS[name].startswith("TrajectoryCrafter: ")
 
 
-def test_settings_are_widgets_with_their_own_words() -> None:
-    load: Any = NODE_CLASS_MAPPINGS["TrajectoryCrafterLoad"]
-    stride = load.INPUT_TYPES()["required"]["stride"]
-    assert stride[0] == "INT" and stride[1]["default"] == ClipSettings().stride
-    assert stride[1]["tooltip"] == "Take every n-th frame; the frame rate follows."
-    render: Any = NODE_CLASS_MAPPINGS["TrajectoryCrafterRender"]
-    radius = render.INPUT_TYPES()["optional"]["radius"]
-    assert radius[1]["tooltip"].endswith("where the nearer things in the middle are.")
-    path: Any = NODE_CLASS_MAPPINGS["TrajectoryCrafterTrajectory"]
-    assert path.INPUT_TYPES()["required"]["camera"][0] == ["none", *PRESETS]
+def test_settings_are_inputs_with_their_defaults_and_choices() -> None:
+    kinds = (ClipSettings, DepthSettings, CameraSettings, GeneratorSettings, MachineSettings)
+    settings = {f.name: (f.default, get_type_hints(k)[f.name]) for k in kinds for f in fields(k)}
+    described = [made.INPUT_TYPES() for made in NODE_CLASS_MAPPINGS.values()]  # type: ignore[attr-defined]
+    inputs = [item for groups in described for group in groups.values() for item in group.items()]
+    widgets = {name: (kind, options) for name, (kind, options) in inputs if options}
+    assert set(widgets) == set(settings) | {"clip"}
+    assert widgets["camera"][0] == ["none", *PRESETS]
+    for name, (default, hint) in settings.items():
+        kind, options = widgets[name]
+        literals = [part for part in (hint, *get_args(hint)) if get_origin(part) is Literal]
+        choices = [choice for literal in literals for choice in get_args(literal)]
+        assert not choices or kind == ["none"] * (default is None) + choices
+        if default is None:
+            shown = {"camera": "orbit-right", "mode": "none"}.get(name, "")
+            assert "forceInput" in options or options["default"] == shown
+        else:
+            assert options["default"] == default
 
 
-def test_every_field_of_a_setting_has_words() -> None:
-    words = field_words(CameraSettings)
-    assert words["ease"] == "Start and stop softly instead of at full speed."
-    assert set(words) == set(CameraSettings.__dataclass_fields__)
-
-
-def test_a_changed_file_runs_anew(clip: Clip, tmp_path: Path) -> None:
-    load: Any = NODE_CLASS_MAPPINGS["TrajectoryCrafterLoad"]
-    file = tmp_path / "clip.mp4"
-    file.write_bytes(clip.path.read_bytes())
-    values = widgets("TrajectoryCrafterLoad") | {"clip": str(file)}
-    before = load.IS_CHANGED(**values)
-    assert load.IS_CHANGED(**values) == before
-    os.utime(file, (1, 1))
-    assert load.IS_CHANGED(**values) != before
-    demo = values | {"clip": "demo"}
-    assert load.IS_CHANGED(**demo) == str(demo_clip().stat().st_mtime_ns)
+def test_a_changed_file_runs_again(clip: Clip, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    for name, key, prefix in (
+        ("Load", "clip", ""),
+        ("Depth", "depth", "file:"),
+        ("Trajectory", "trajectory", ""),
+        ("Render", "source", "file:"),
+    ):
+        made: Any = NODE_CLASS_MAPPINGS[f"TrajectoryCrafter{name}"]
+        fresh = widgets(f"TrajectoryCrafter{name}")
+        values = fresh | {key: f"{prefix}{file}"}
+        file.write_text("1")
+        before = made.IS_CHANGED(**values)
+        assert made.IS_CHANGED(**values) == before
+        os.utime(file, (1, 1))
+        assert made.IS_CHANGED(**values) == str(10**9) != before
+        file.unlink()
+        assert made.IS_CHANGED(**values) == ""
+        del values[key]  # as if it came from another node
+        assert made.IS_CHANGED(**values) == made.IS_CHANGED(**{key: None}) == ""
+        demo = str(demo_clip().stat().st_mtime_ns)
+        assert made.IS_CHANGED(**fresh) == (demo if name == "Load" else "")
 
 
 def test_images_are_turned_and_back() -> None:
     video = Video(torch.rand(2, 3, 4, 6), 24.0)
-    image = image_of(video)
+    image = image_of(video.frames)
     assert image.shape == (2, 4, 6, 3)
     assert torch.equal(video_of(image).frames, video.frames)
     with_alpha = torch.cat([image, torch.zeros(2, 4, 6, 1)], 3)
     assert torch.equal(video_of(with_alpha).frames, video.frames)
     with pytest.raises(ValueError, match=r"shape T H W 3, got \(2, 4, 6\)"):
         video_of(image[..., 0])
-
-
-def test_a_type_without_a_socket_is_a_mistake() -> None:
-    with pytest.raises(TypeError, match="No socket"):
-        socket(dict, {}, "")
-    with pytest.raises(AssertionError):
-        node(depth_call, returns=("depth",))

@@ -1,119 +1,281 @@
-"""Makes a ComfyUI node of a typed function.
+"""The five nodes, and how our data looks to ComfyUI.
 
-The one thing a reader would get wrong: a parameter that is a settings dataclass becomes one widget
-for each of its fields, with the field's docstring as its tooltip.
+ComfyUI's IMAGE is T H W 3, ours is T 3 H W; its MASK is T H W of floats, and ours is 1 where
+something was seen, so "invert mask" gives what to fill in. Frames pass between nodes without their
+rate, so the first node gives it beside them.
 """
 
-import inspect
-import os
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields, is_dataclass
-from types import MappingProxyType
-from typing import Any, get_args, get_type_hints
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, get_args
 
-from ..video.reading import clip_path
-from .sockets import Socket, chosen, field_words, given, outputs, socket
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
-CATEGORY = "TrajectoryCrafter"
-_DATA = ("Video", "Depth", "Trajectory", "Shot")
-"""Dataclasses that pass between nodes; every other one is settings."""
+from ..config import redirect as config
+from ..depth.estimator import check_depth
+from ..geometry.presets import PRESETS
+from ..geometry.trajectories import Trajectory
+from ..job.generation import check_model
+from ..job.pipeline import TrajectoryCrafter
+from ..job.reshoot import frame_choice, make_trajectory
+from ..rendering.shot import Shot
+from ..video.clip import Depth, Video
+from ..video.pictures import colorize_depth
+from ..video.reading import clip_path, probe
+
+Input = tuple[str | list[str], dict[str, Any]]
+"""ComfyUI's name of the type, or the choices; and options."""
+Inputs = dict[str, dict[str, Input]]
+
+DEFAULT_FPS = 24.0
+"""Rate of frames that come without one; no result depends on it."""
+_LARGEST = 2**31 - 1
+_WIDGETS: dict[type, tuple[str, dict[str, Any]]] = {
+    bool: ("BOOLEAN", {}),
+    int: ("INT", {"min": 0, "max": _LARGEST}),
+    float: ("FLOAT", {"min": -float(_LARGEST), "max": float(_LARGEST), "step": 0.01}),
+    str: ("STRING", {}),
+}
+"""ComfyUI's name of a type, and its limits."""
 
 
-def node(
-    function: Callable[..., tuple[Any, ...]],
-    returns: tuple[str, ...],
-    *,
-    choices: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
-    without: tuple[str, ...] = (),
-) -> type:
-    """The node class of a function.
+def _widget(default: Any, tooltip: str, choices: tuple[str, ...] = ()) -> Input:
+    kind, limits = _WIDGETS[type(default)]
+    return list(choices) or kind, {"default": default, "tooltip": tooltip, **limits}
 
-    Args:
-        function: its parameters have types and, if they are not data, defaults; it returns a tuple.
-        returns: names of the outputs.
-        choices: all values of a text, by its name.
-        without: settings that keep their defaults.
-    """
-    parts = {
-        name: {
-            key: chosen(value, choices[key]) if key in choices else value
-            for key, value in _sockets(function, name).items()
-            if key not in without
+
+def _socket(kind: str, tooltip: str) -> Input:
+    """A number that may be left out: a widget cannot show that, an unconnected socket can."""
+    return kind, {"forceInput": True, "tooltip": tooltip}
+
+
+_DTYPES = ("auto", "float32", "bfloat16", "float16")
+_OFFLOAD = "What waits in main memory on a GPU: all parts but one, all layers but a few, nothing."
+_MACHINE = {
+    "device": _widget("auto", "auto: the first that is there.", ("auto", "cuda", "mps", "cpu")),
+    "dtype": _widget("auto", "auto: bfloat16 on CUDA, float32 elsewhere.", _DTYPES),
+    "weights": _widget("", "A folder with downloaded weights; default: the Hugging Face cache."),
+    "offload": _widget("model", _OFFLOAD, ("model", "group", "none")),
+    "tiling": _widget(False, "Encode and decode video in tiles: less memory, a little slower."),
+}
+
+
+class TrajectoryCrafterLoad:
+    """Read a clip: a video, a folder of images, an image, or the word demo."""
+
+    CATEGORY, FUNCTION, DESCRIPTION = "TrajectoryCrafter", "run", __doc__
+    RETURN_TYPES, RETURN_NAMES = ("IMAGE", "FLOAT"), ("frames", "fps")
+
+    @classmethod
+    def INPUT_TYPES(cls) -> Inputs:
+        fit = ("crop", "pad", "stretch")
+        required = {
+            "clip": _widget("demo", "A video, a folder of images, an image, or demo."),
+            "start": _widget(0, "First frame of the clip."),
+            "stride": _widget(1, "Take every n-th frame; the frame rate follows."),
+            "frames": _widget(49, "At most this many (0: all); a shorter clip gives fewer."),
+            "size": _widget("", "Height and width; default: the clip's shape, about 384x672."),
+            "fit": _widget("crop", "How a clip of another shape meets the size.", fit),
         }
-        for name in inspect.signature(function).parameters
-    }
-    sockets = {key: value for part in parts.values() for key, value in part.items()}
-    assert len(sockets) == sum(map(len, parts.values())), "two fields of one name"
-    hints = get_type_hints(function)
-    kinds = tuple(kind for value in get_args(hints["return"]) for kind in outputs(value))
-    assert len(kinds) == len(returns), (kinds, returns)
-    settings = {name: kind for name, kind in hints.items() if _is_settings(kind)}
+        return {"required": required}
 
-    def input_types(cls: type) -> dict[str, dict[str, tuple[Any, dict[str, Any]]]]:
-        """ComfyUI's description of the inputs."""
-        described: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {"required": {}}
-        for name, one in sockets.items():
-            group = "required" if one.required else "optional"
-            described.setdefault(group, {})[name] = (one.kind, one.options)
-        return described
+    @classmethod
+    def IS_CHANGED(cls, clip: str | None = None, **_: Any) -> str:
+        return _modified(clip and str(clip_path(clip)))
 
-    def run(self: Any, **values: Any) -> tuple[Any, ...]:
-        read = {name: sockets[name].read(value) for name, value in values.items()}
-        call = {}
-        for name, part in parts.items():
-            mine = {key: read[key] for key in part if key in read}
-            call[name] = settings[name](**mine) if name in settings else mine.get(name, MISSING)
-        call = {name: value for name, value in call.items() if value is not MISSING}
-        return tuple(kind for value in function(**call) for kind in given(value))
-
-    def is_changed(cls: type, **values: Any) -> str:
-        """Files that the inputs name may have changed; the node then runs anew."""
-        return _dates(values)
-
-    summary = inspect.getdoc(function) or ""
-    members = {
-        "INPUT_TYPES": classmethod(input_types),
-        "RETURN_TYPES": kinds,
-        "RETURN_NAMES": returns,
-        "FUNCTION": "run",
-        "CATEGORY": CATEGORY,
-        "DESCRIPTION": summary.split("\n\n")[0].replace("\n", " "),
-        "IS_CHANGED": classmethod(is_changed),
-        "run": run,
-    }
-    return type(f"TrajectoryCrafter{function.__name__.title()}", (), members)
+    def run(self, clip: str, size: str, **others: Any) -> tuple[Tensor, float]:
+        settings = config.ClipSettings(size=_numbers(size, int, 2), **others)
+        path = clip_path(clip)
+        video = Video.read(path, frame_choice(probe(path), config.RedirectSettings(clip=settings)))
+        return image_of(video.frames), video.fps
 
 
-def _sockets(function: Callable[..., Any], name: str) -> dict[str, Socket]:
-    """The inputs of one parameter, by their names."""
-    kind = get_type_hints(function)[name]
-    default = inspect.signature(function).parameters[name].default
-    if not _is_settings(kind):
-        return {name: socket(kind, default, _argument_words(function).get(name, ""))}
-    words, hints = field_words(kind), get_type_hints(kind)
-    return {
-        field.name: socket(hints[field.name], getattr(default, field.name), words[field.name])
-        for field in fields(kind)
-    }
+class TrajectoryCrafterDepth:
+    """How far things are, frame by frame, and a colored picture of it."""
+
+    CATEGORY, FUNCTION, DESCRIPTION = "TrajectoryCrafter", "run", __doc__
+    RETURN_TYPES, RETURN_NAMES = ("TRAJECTORYCRAFTER_DEPTH", "IMAGE"), ("depth", "picture")
+
+    @classmethod
+    def INPUT_TYPES(cls) -> Inputs:
+        estimators = "embedded, depthcrafter, huggingface:ID, file:PATH, or module:attribute."
+        fov = "Horizontal field of view in degrees; default: the estimator's own, else 55."
+        required = {"frames": ("IMAGE", {}), "depth": _widget("embedded", estimators), **_MACHINE}
+        return {"required": required, "optional": {"fov": _socket("FLOAT", fov)}}
+
+    @classmethod
+    def IS_CHANGED(cls, depth: str | None = None, **_: Any) -> str:
+        return _modified(depth, "file:")
+
+    def run(
+        self, frames: Tensor, depth: str, fov: float | None = None, **machine: Any
+    ) -> tuple[Depth, Tensor]:
+        video, estimator = video_of(frames), config.DepthSettings(depth, fov)
+        settings = config.RedirectSettings(depth=estimator, machine=_machine(**machine))
+        found = check_depth(_crafter(settings).depth_estimator(video), video)
+        return found, image_of(colorize_depth(found))
 
 
-def _is_settings(kind: Any) -> bool:
-    return isinstance(kind, type) and is_dataclass(kind) and kind.__name__ not in _DATA
+class TrajectoryCrafterTrajectory:
+    """Where the new camera goes, for a clip of so many frames."""
+
+    CATEGORY, FUNCTION, DESCRIPTION = "TrajectoryCrafter", "run", __doc__
+    RETURN_TYPES, RETURN_NAMES = ("TRAJECTORYCRAFTER_TRAJECTORY",), ("trajectory",)
+
+    @classmethod
+    def INPUT_TYPES(cls) -> Inputs:
+        target = "Five numbers or nothing: elevation, azimuth in degrees, dolly, right, up."
+        mode = "Time passes along the move, after it (direct), not at all (bullet), or with a zoom."
+        amount = "How far the preset goes: degrees, share of the radius, or focal factor."
+        moment = "The source frame that a bullet move holds; default: the last."
+        required = {
+            "frames": ("IMAGE", {}),
+            "camera": _widget("orbit-right", "A named preset.", ("none", *PRESETS)),
+            "target": _widget("", target),
+            "trajectory": _widget("", "A trajectory file of any known format."),
+            "mode": _widget("none", mode, ("none", *get_args(config.Mode))),
+            "ease": _widget(False, "Start and stop softly instead of at full speed."),
+        }
+        optional = {"amount": _socket("FLOAT", amount), "moment": _socket("INT", moment)}
+        return {"required": required, "optional": optional}
+
+    @classmethod
+    def IS_CHANGED(cls, trajectory: str | None = None, **_: Any) -> str:
+        return _modified(trajectory)
+
+    def run(
+        self, frames: Tensor, camera: str, target: str, trajectory: str, mode: Any, **others: Any
+    ) -> tuple[Trajectory]:
+        settings = config.CameraSettings(
+            camera=None if camera == "none" else camera,
+            target=_numbers(target, float, 5),
+            trajectory=_path(trajectory),
+            mode=None if mode == "none" else mode,
+            **others,
+        )
+        return (make_trajectory(settings, len(frames)),)
 
 
-def _argument_words(function: Callable[..., Any]) -> dict[str, str]:
-    """What the docstring's section "Args" says of each parameter."""
-    section = re.search(
-        r"^Args:\n((?:    .*\n?|\n)*)", inspect.getdoc(function) or "", re.MULTILINE
-    )
-    if section is None:
-        return {}
-    entries = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", section[1], re.MULTILINE)
-    return {name: " ".join(text.split()) for name, text in entries}
+class TrajectoryCrafterRender:
+    """What the new camera sees of the points, where it sees anything, and all that led to it."""
+
+    CATEGORY, FUNCTION, DESCRIPTION = "TrajectoryCrafter", "run", __doc__
+    RETURN_TYPES = ("IMAGE", "MASK", "TRAJECTORYCRAFTER_SHOT")
+    RETURN_NAMES = ("render", "visible", "shot")
+
+    @classmethod
+    def INPUT_TYPES(cls) -> Inputs:
+        radius = "Distance to the pivot, scene units; default: to the nearer things in the middle."
+        required = {
+            "frames": ("IMAGE", {}),
+            "depth": ("TRAJECTORYCRAFTER_DEPTH", {}),
+            "trajectory": ("TRAJECTORYCRAFTER_TRAJECTORY", {}),
+            "source": _widget("static", "Where the source camera was: static, colmap, file:PATH."),
+        }
+        return {"required": required, "optional": {"radius": _socket("FLOAT", radius)}}
+
+    @classmethod
+    def IS_CHANGED(cls, source: str | None = None, **_: Any) -> str:
+        return _modified(source, "file:")
+
+    def run(
+        self, frames: Tensor, depth: Depth, trajectory: Trajectory, **camera: Any
+    ) -> tuple[Tensor, Tensor, Shot]:
+        settings = config.RedirectSettings(camera=config.CameraSettings(**camera))
+        crafter = TrajectoryCrafter(depth=lambda video: depth, settings=settings)
+        shot = crafter.shoot(video_of(frames), trajectory)
+        visible = shot.view.visible[:, 0].float().cpu().contiguous()
+        return image_of(shot.view.frames), visible, shot
 
 
-def _dates(values: dict[str, Any]) -> str:
-    """When the files among the values were last changed."""
-    paths = [clip_path(text) for text in values.values() if isinstance(text, str) and text]
-    return " ".join(str(os.stat(path).st_mtime_ns) for path in paths if path.exists())
+class TrajectoryCrafterGenerate:
+    """Complete the render: the finished video."""
+
+    CATEGORY, FUNCTION, DESCRIPTION = "TrajectoryCrafter", "run", __doc__
+    RETURN_TYPES, RETURN_NAMES = ("IMAGE",), ("frames",)
+
+    @classmethod
+    def INPUT_TYPES(cls) -> Inputs:
+        blend = "Keep true pixels where the render has them; auto: with the embedded model."
+        rotary = "Positions as diffusers >= 0.32 makes them, or as older versions did."
+        steps = "Denoising steps; default: 50, and 1 with the embedded model."
+        required = {
+            "shot": ("TRAJECTORYCRAFTER_SHOT", {}),
+            "model": _widget("fill", "fill, embedded, 5b, or a folder or hub id."),
+            "prompt": _widget("", "What the video shows; default: the captioner's words."),
+            "captioner": _widget(
+                "blip2", "Writes a missing prompt: blip2, fixed:WORDS; not for fill."
+            ),
+            "negative_prompt": _widget(config.NEGATIVE_PROMPT, "What it must not look like."),
+            "blend": _widget("auto", blend, ("auto", "on", "off")),
+            "guidance": _widget(6.0, "Weight of the text; 1 or less: no second pass."),
+            "sampler": _widget("DDIM_Origin", "Noise schedule, solver.", get_args(config.Sampler)),
+            "reference": _widget(10, "Source frames the model looks at beside the render."),
+            "rotary": _widget("current", rotary, ("current", "legacy")),
+            "seed": _widget(43, "Same seed, same result."),
+            **_MACHINE,
+        }
+        return {"required": required, "optional": {"steps": _socket("INT", steps)}}
+
+    def run(self, shot: Shot, prompt: str, **others: Any) -> tuple[Tensor]:
+        machine = _machine(**{name: others.pop(name) for name in _MACHINE})
+        generator = config.GeneratorSettings(prompt=prompt if prompt.strip() else None, **others)
+        settings = config.RedirectSettings(generator=generator, machine=machine)
+        check_model(settings)
+        return (image_of(_crafter(settings).complete(shot).video.frames),)
+
+
+@lru_cache(maxsize=2)
+def _crafter(settings: config.RedirectSettings) -> TrajectoryCrafter:
+    """One for these settings, its parts kept loaded from run to run."""
+    return TrajectoryCrafter(settings=settings)
+
+
+# ------------------------------------------------------------------------------- values of inputs
+
+
+def _machine(weights: str, **others: Any) -> config.MachineSettings:
+    return config.MachineSettings(weights=_path(weights), **others)
+
+
+def _path(text: str) -> Path | None:
+    return Path(text) if text.strip() else None
+
+
+def _modified(name: str | None, prefix: str = "") -> str:
+    """When the file after the prefix was last changed; ComfyUI gives no text that is linked."""
+    if not name or not name.startswith(prefix):
+        return ""
+    path = Path(name.removeprefix(prefix))
+    return str(path.stat().st_mtime_ns) if path.exists() else ""
+
+
+def _numbers(text: str, kind: type, count: int) -> Any:
+    """A tuple of numbers from words or commas between them, None without any."""
+    words = text.replace(",", " ").split()
+    try:
+        numbers = tuple(kind(word) for word in words)
+    except ValueError:
+        numbers = ()
+    if words and len(numbers) != count:
+        raise ValueError(f"Expected {count} numbers, got {text!r}.")
+    return numbers or None
+
+
+def video_of(image: Tensor) -> Video:
+    """Frames from ComfyUI's IMAGE.
+
+    Raises:
+        ValueError: not T H W 3 (or 4, whose last channel is left out).
+    """
+    if image.ndim != 4 or image.shape[3] not in (3, 4):
+        raise ValueError(f"Expected images of shape T H W 3, got {tuple(image.shape)}.")
+    frames = image[..., :3].permute(0, 3, 1, 2).to("cpu", torch.float32).clamp(0, 1)
+    return Video(frames.contiguous(), DEFAULT_FPS)
+
+
+def image_of(frames: Float[Tensor, "T 3 H W"]) -> Float[Tensor, "T H W 3"]:
+    """ComfyUI's IMAGE."""
+    return frames.detach().cpu().clamp(0, 1).permute(0, 2, 3, 1).contiguous()

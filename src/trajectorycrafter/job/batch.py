@@ -165,7 +165,7 @@ def redirect_jobs(
             board.started(open_tasks),
             engine=engine,
             workers=workers,
-            setup=Parts,
+            setup=LoadedModels,
             describe=lambda task: task.name,
         )
         for task, result in results:
@@ -229,13 +229,13 @@ def _depends(task: Task) -> dict[str, Any]:
 
 
 @dataclass
-class Parts:
+class LoadedModels:
     """What a worker keeps from clip to clip: the loaded models."""
 
     crafter: TrajectoryCrafter | None = None
 
 
-def redirect_task(task: Task, parts: Parts, on_stage: Say | None = None) -> None:
+def redirect_task(task: Task, parts: LoadedModels, on_stage: Say | None = None) -> None:
     """One clip, in whichever process; goes on with what an earlier attempt left in its folder.
 
     Args:

@@ -109,9 +109,9 @@ def main() -> None:
         events.write(json.dumps(event) + "\n")
         events.flush()
 
-    from ..job.batch import Parts
+    from ..job.batch import LoadedModels
 
-    parts = Parts()
+    parts = LoadedModels()
     while True:
         run_job(folders.get(), parts, send)
 
@@ -127,7 +127,7 @@ def run_job(folder: Path, parts: Any, send: Send) -> None:
 
     Args:
         folder: the job's, with job.json in it.
-        parts: `job.batch.Parts`, kept from job to job.
+        parts: `job.batch.LoadedModels`, kept from job to job.
         send: is given the events.
     """
     from ..job.batch import describe
