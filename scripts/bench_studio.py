@@ -2,9 +2,9 @@
 
     python scripts/bench_studio.py
 
-Three rates: the renderer alone, with the drawing of what is stretched or invented, and what a
+Three rates: the renderer alone, with the drawing of what is stretched or a hole, and what a
 browser window receives from the running server while a visitor pulls a slider (design resolved,
-rendered, encoded as JPEG and sent, with the path redrawn in the scene and coverage found beside
+rendered, encoded as JPEG and sent, with the path redrawn in the scene and the shares found beside
 it). The window is a bare websocket: what a browser then makes of it depends on its graphics card.
 
 Run with OMP_WAIT_POLICY=passive: threads that spin while they wait falsify the figures on a machine
@@ -139,8 +139,8 @@ def main() -> None:
         for what, found in of_the_renderer(session).items():
             print(f"{what:40} {found:6.1f} pictures a second")
         began = time.perf_counter()
-        session.coverage()
-        print(f"{'coverage of the whole path':40} {time.perf_counter() - began:6.2f} s")
+        session.shares()
+        print(f"{'shares of the whole path':40} {time.perf_counter() - began:6.2f} s")
         found = of_the_server(clip, settings, folder)
         print(f"{'received while a slider is dragged':40} {found:6.1f} pictures a second")
 

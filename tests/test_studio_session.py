@@ -29,7 +29,7 @@ from trajectorycrafter.geometry.transforms import look_at
 from trajectorycrafter.job.reshoot import make_trajectory
 from trajectorycrafter.studio.editing import Design, History, TimePlan
 from trajectorycrafter.studio.preparing import Preparer
-from trajectorycrafter.studio.preview import INVENTED_COLOR, Latest, source_density
+from trajectorycrafter.studio.preview import HOLE_COLOR, Latest, source_density
 from trajectorycrafter.studio.resolving import FORMAT_SUFFIX
 from trajectorycrafter.studio.session import Session
 
@@ -470,25 +470,25 @@ def test_the_camera_of_another_video_is_followed(session: Session, clip: Clip, m
 
 def test_the_source_camera_sees_all_and_a_turned_one_holes(session: Session) -> None:
     session.editor.choose_preset("static")
-    cover = session.coverage()
-    assert float(cover.invented.max()) < 0.02
-    assert float(cover.stretched.max()) < 0.1
+    shares = session.shares()
+    assert float(shares.holes.max()) < 0.02
+    assert float(shares.stretched.max()) < 0.1
     picture, source = session.picture(3, marked=False), session.source_picture(3)
     assert np.abs(picture.astype(int) - source.astype(int)).mean() < 12
     session.editor.choose_preset("orbit-right", 40.0)
-    cover = session.coverage()
-    assert float(cover.invented[-1]) > 0.2 > float(cover.invented[0])
-    torch.testing.assert_close(cover.seen + cover.stretched + cover.invented, torch.ones(9))
+    shares = session.shares()
+    assert float(shares.holes[-1]) > 0.2 > float(shares.holes[0])
+    torch.testing.assert_close(shares.seen + shares.stretched + shares.holes, torch.ones(9))
     marked = session.picture(8)
-    share = (marked == np.array(INVENTED_COLOR)).all(axis=2).mean()
-    assert share == pytest.approx(float(cover.invented[-1]), abs=0.05)
+    share = (marked == np.array(HOLE_COLOR)).all(axis=2).mean()
+    assert share == pytest.approx(float(shares.holes[-1]), abs=0.05)
 
 
 def test_a_closer_look_is_stretched(session: Session) -> None:
     session.editor.choose_preset("zoom-in", 2.0)
-    cover = session.coverage()
-    assert float(cover.stretched[-1]) > 0.8
-    assert float(cover.stretched[0]) < 0.1
+    shares = session.shares()
+    assert float(shares.stretched[-1]) > 0.8
+    assert float(shares.stretched[0]) < 0.1
     assert any("soft" in line for line in session.warnings())
 
 

@@ -24,7 +24,7 @@ from ..geometry.modes import with_mode
 from ..geometry.presets import preset
 from ..geometry.trajectories import Trajectory
 from ..geometry.trajectory_files import read_trajectory, write_trajectory
-from ..rendering.render import coverage
+from ..rendering.render import hole_share
 from ..runtime.files import write_json
 from ..runtime.machine import measured_gflops, pick_device, pick_dtype
 from ..runtime.run_folder import check_inputs, claim, difference, read_record, settle
@@ -34,7 +34,7 @@ from ..video.clip import Video
 from ..video.reading import FrameChoice, VideoInfo, clip_path, probe
 from .generation import check_model, windows
 from .pipeline import DEPTH_FILE, TrajectoryCrafter
-from .plan import Estimate, coverage_bar, duration, estimate
+from .plan import Estimate, duration, estimate, hole_bar
 from .shot import Result, Shot
 
 OUTPUTS = (
@@ -143,8 +143,8 @@ def _run(
         say(f"  note: {warning}")
     say(_plan(video, trajectory, crafter, render_only))
     shot = crafter.shoot(video, trajectory, stages)
-    holes = coverage(shot.view).tolist()
-    say(_coverage_line(holes))
+    holes = hole_share(shot.view).tolist()
+    say(_hole_line(holes))
     _write_shot(shot, out, stages)
     result = None
     if not render_only:
@@ -309,11 +309,11 @@ def _plan(
     return "\n".join(lines)
 
 
-def _coverage_line(holes: list[float]) -> str:
+def _hole_line(holes: list[float]) -> str:
     mean, worst = sum(holes) / len(holes), max(holes)
     return (
         f"  holes: {mean:.0%} of the pixels on average, {worst:.0%} in the worst frame "
-        f"(over time: |{coverage_bar(holes)}|)"
+        f"(over time: |{hole_bar(holes)}|)"
     )
 
 

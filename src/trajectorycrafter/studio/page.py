@@ -299,7 +299,7 @@ class Page:
         if self._ended.is_set():
             return
         with suppress(ValueError):
-            self.view.show_coverage(self.session.coverage(), self.session.warnings())
+            self.view.show_shares(self.session.shares(), self.session.warnings())
 
     def _watch_jobs(self) -> None:
         while not self._ended.wait(1.0):

@@ -1,4 +1,4 @@
-"""The panel on the left: what the new camera sees, coverage, the timeline, the source frame."""
+"""The panel on the left: what the new camera sees, its holes, the timeline, the source frame."""
 
 from typing import TYPE_CHECKING
 
@@ -8,7 +8,7 @@ from jaxtyping import UInt8
 
 from . import drawings
 from .preparing import PreparedClip
-from .preview import Coverage
+from .preview import FrameShares
 
 if TYPE_CHECKING:
     from .page import Page
@@ -24,13 +24,13 @@ class ViewPanel:
 
     def __init__(self, page: "Page"):
         self._page = page
-        self._coverage: Coverage | None = None
+        self._shares: FrameShares | None = None
         self._moment = -1
         gui = page.client.gui
         panel = gui.add_panel()
         with panel.add_tab("New camera", viser.Icon.EYE):
             self._picture = gui.add_image(EMPTY, format="jpeg", jpeg_quality=JPEG_QUALITY)
-            self._bar = gui.add_html(drawings.coverage_bar(None, 0))
+            self._bar = gui.add_html(drawings.shares_bar(None, 0))
             self.frame = gui.add_slider("Frame", min=0, max=1, step=1, initial_value=0)
             self.play = gui.add_button("Play", icon=viser.Icon.PLAYER_PLAY)
             self._marked = gui.add_checkbox("Mark holes", True)
@@ -44,7 +44,7 @@ class ViewPanel:
 
     def open(self, clip: PreparedClip) -> None:
         """Another clip."""
-        self._coverage, self._moment = None, -1
+        self._shares, self._moment = None, -1
         self.frame.max = clip.output_frames - 1
         self.frame.value = 0
 
@@ -60,12 +60,12 @@ class ViewPanel:
             self._source.image = enlarged(page.session.source_picture(frame))
             self._source.label = f"Source, frame {moment}"
         self.frame.value = frame
-        self._bar.content = drawings.coverage_bar(self._coverage, frame)
+        self._bar.content = drawings.shares_bar(self._shares, frame)
 
-    def show_coverage(self, coverage: Coverage, warnings: list[str]) -> None:
+    def show_shares(self, shares: FrameShares, warnings: list[str]) -> None:
         """What has just been found out about the path."""
-        self._coverage = coverage
-        self._bar.content = drawings.coverage_bar(coverage, self._page.frame)
+        self._shares = shares
+        self._bar.content = drawings.shares_bar(shares, self._page.frame)
         self._notes.content = drawings.notes(warnings)
 
     def _scrubbed(self, frame: int) -> None:
