@@ -113,13 +113,13 @@ def of_the_server(clip: Path, settings: RedirectSettings, folder: Path) -> float
     window = FakeWindow(studio.url)
     assert here.wait(20)
     page = pages[0]
-    page.open(Clip("clip", "clip", clip, FRAMES, 24.0, HEIGHT, WIDTH))
-    page.go_to(FRAMES - 1)
+    page.clips.open(Clip("clip", "clip", clip, FRAMES, 24.0, HEIGHT, WIDTH))
+    page.desk.go_to(FRAMES - 1)
     time.sleep(3)
     window.pictures, began = 0, time.perf_counter()
     while (now := time.perf_counter() - began) < SECONDS:
-        page.session.editor.edit("bench", amount=20 + 15 * math.sin(2 * now))
-        page.redraw()
+        page.desk.session.editor.edit("bench", amount=20 + 15 * math.sin(2 * now))
+        page.desk.redraw()
         time.sleep(1 / DRAGS_PER_SECOND)
     found = window.pictures / (time.perf_counter() - began)
     page.close()

@@ -22,7 +22,7 @@ from ..job.reshoot import planned
 from .advice import path_warnings
 from .editing import Design
 from .editor import Editor
-from .jobs import JobSpec
+from .job_records import JobSpec
 from .preparing import PreparedClip, Preparer, Tell, measured_speed
 from .preview import FrameShares, Preview
 
