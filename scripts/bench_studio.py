@@ -2,9 +2,9 @@
 
     python scripts/bench_studio.py
 
-Three rates: the renderer alone, with the drawing of what is stretched or invented, and what a
+Three rates: the renderer alone, with the drawing of what is stretched or a hole, and what a
 browser window receives from the running server while a visitor pulls a slider (design resolved,
-rendered, encoded as JPEG and sent, with the path redrawn in the scene and coverage found beside
+rendered, encoded as JPEG and sent, with the path redrawn in the scene and the shares found beside
 it). The window is a bare websocket: what a browser then makes of it depends on its graphics card.
 
 Run with OMP_WAIT_POLICY=passive: threads that spin while they wait falsify the figures on a machine
@@ -113,13 +113,13 @@ def of_the_server(clip: Path, settings: RedirectSettings, folder: Path) -> float
     window = FakeWindow(studio.url)
     assert here.wait(20)
     page = pages[0]
-    page.open(Clip("clip", "clip", clip, FRAMES, 24.0, HEIGHT, WIDTH))
-    page.go_to(FRAMES - 1)
+    page.clips.open(Clip("clip", "clip", clip, FRAMES, 24.0, HEIGHT, WIDTH))
+    page.desk.go_to(FRAMES - 1)
     time.sleep(3)
     window.pictures, began = 0, time.perf_counter()
     while (now := time.perf_counter() - began) < SECONDS:
-        page.session.editor.edit("bench", amount=20 + 15 * math.sin(2 * now))
-        page.redraw()
+        page.desk.session.editor.edit("bench", amount=20 + 15 * math.sin(2 * now))
+        page.desk.redraw()
         time.sleep(1 / DRAGS_PER_SECOND)
     found = window.pictures / (time.perf_counter() - began)
     page.close()
@@ -139,8 +139,8 @@ def main() -> None:
         for what, found in of_the_renderer(session).items():
             print(f"{what:40} {found:6.1f} pictures a second")
         began = time.perf_counter()
-        session.coverage()
-        print(f"{'coverage of the whole path':40} {time.perf_counter() - began:6.2f} s")
+        session.shares()
+        print(f"{'shares of the whole path':40} {time.perf_counter() - began:6.2f} s")
         found = of_the_server(clip, settings, folder)
         print(f"{'received while a slider is dragged':40} {found:6.1f} pictures a second")
 

@@ -24,7 +24,7 @@ from trajectorycrafter.lab.curation.synthetic import RECIPES, aligned_to, distur
 from trajectorycrafter.lab.synthetic.takes import seen_from
 from trajectorycrafter.rendering.memory import other_moments
 from trajectorycrafter.rendering.point_cloud import lift
-from trajectorycrafter.rendering.render import coverage, render
+from trajectorycrafter.rendering.render import hole_share, render
 from trajectorycrafter.video.clip import Depth, Video
 
 SMALL = Curation(
@@ -52,7 +52,7 @@ def error_where_seen(view, video: Video) -> float:
 def test_double_reprojection_lacks_what_the_path_did_not_see(posed: Posed) -> None:
     clip = posed[torch.arange(6)]
     made = reproject(clip.video, clip.depth, clip.cameras, SMALL, np.random.default_rng(3))
-    assert made.info["hole_share"] == pytest.approx(float(coverage(made.render).mean()), abs=1e-4)
+    assert made.info["hole_share"] == pytest.approx(float(hole_share(made.render).mean()), abs=1e-4)
     assert 0.02 <= made.info["hole_share"] <= 0.8
     assert error_where_seen(made.render, clip.video) < 0.05
     assert made.memory is not None

@@ -1,6 +1,6 @@
 import pytest
 
-from trajectorycrafter.job.plan import coverage_bar, duration, estimate, transformer_gflop
+from trajectorycrafter.job.plan import duration, estimate, hole_bar, transformer_gflop
 
 COMMON = dict(
     source_frames=49,
@@ -45,7 +45,7 @@ def test_durations_read_as_people_say_them(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 
-def test_coverage_bar_is_empty_without_holes_and_full_at_half() -> None:
-    assert coverage_bar([0.0, 0.25, 0.5, 0.9]) == " ▄██"
-    assert len(coverage_bar([0.1] * 200)) == 49
-    assert coverage_bar([]) == ""
+def test_hole_bar_is_empty_without_holes_and_full_at_half() -> None:
+    assert hole_bar([0.0, 0.25, 0.5, 0.9]) == " ▄██"
+    assert len(hole_bar([0.1] * 200)) == 49
+    assert hole_bar([]) == ""

@@ -22,8 +22,8 @@ from trajectorycrafter.rendering.point_cloud import DynamicPointCloud, lift
 from trajectorycrafter.rendering.render import (
     Render,
     cleaned,
-    coverage,
     double_reproject,
+    hole_share,
     render,
     resized,
 )
@@ -231,7 +231,7 @@ def test_points_behind_the_camera_are_dropped() -> None:
     cloud = lift(video, Depth.of(torch.full((1, 1, HEIGHT, WIDTH), 2.0)), SOURCE)
     past = SOURCE.world_to_camera.clone()
     past[:, 2, 3] = -3.0
-    assert float(coverage(render(cloud, Cameras(past, K, HEIGHT, WIDTH)))) == 1.0
+    assert float(hole_share(render(cloud, Cameras(past, K, HEIGHT, WIDTH)))) == 1.0
 
 
 def test_cleaning_widens_holes_by_a_square_but_not_from_the_border() -> None:
@@ -241,7 +241,7 @@ def test_cleaning_widens_holes_by_a_square_but_not_from_the_border() -> None:
     found = cleaned(view, 2)
     assert int((~found.visible).sum()) == 25
     assert not found.visible[0, 0, 2:7, 3:8].any()
-    torch.testing.assert_close(coverage(found), torch.tensor([25 / 99]))
+    torch.testing.assert_close(hole_share(found), torch.tensor([25 / 99]))
 
 
 def test_resizing_leaves_no_dark_rims() -> None:
@@ -261,8 +261,8 @@ def test_resizing_leaves_no_dark_rims() -> None:
 def test_there_and_back_again_loses_only_what_was_hidden() -> None:
     video, depth = Scene.make(2, place="room").render(SOURCE, torch.tensor([0.4]))
     back, there = double_reproject(video, depth, SOURCE, moved("orbit"))
-    assert 0.05 < float(coverage(back)) < 0.5
-    assert 0.05 < float(coverage(there)) < 0.5
+    assert 0.05 < float(hole_share(back)) < 0.5
+    assert 0.05 < float(hole_share(there)) < 0.5
     # Measured: 29.3 dB, as fine patterns are interpolated twice; 97.6 % of the depths.
     assert psnr(back.frames, video.frames, back.visible) > 26
     # What comes back lies where it was, at the depth it had, edges aside.

@@ -18,13 +18,14 @@ from trajectorycrafter.config.redirect import (
     RedirectSettings,
 )
 from trajectorycrafter.job.reshoot import redirect
+from trajectorycrafter.studio.answers import GALLERY, result_url
 from trajectorycrafter.studio.compare import add_comparison, script_json, write_page
 from trajectorycrafter.studio.gallery import gallery_page
-from trajectorycrafter.studio.job_records import Job, JobSpec, write_job
+from trajectorycrafter.studio.job_records import JobSpec, StudioJob, write_job
 from trajectorycrafter.studio.jobs import Queue
 from trajectorycrafter.studio.library import Library
-from trajectorycrafter.studio.progress import Progress
-from trajectorycrafter.studio.server import GALLERY, Studio, result_url, serve
+from trajectorycrafter.studio.progress import JobProgress
+from trajectorycrafter.studio.server import Studio, serve
 from trajectorycrafter.video.clip import Video
 
 NASTY = "</script><img src=x onerror=alert(1)> & 'more' \""
@@ -49,20 +50,20 @@ def run(clip: Clip, settings: RedirectSettings, tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture
-def done(run: Path, settings: RedirectSettings, clip: Clip, tmp_path: Path) -> Job:
+def done(run: Path, settings: RedirectSettings, clip: Clip, tmp_path: Path) -> StudioJob:
     """The run as a job that the queue has finished."""
     library = Library(tmp_path / "studio")
     user = library.user(None)
     folder = user.folder / "jobs" / ("a" * 32)
     shutil.copytree(run, folder / "out")
     spec = JobSpec(clip.path, folder / "trajectory.json", settings, user.id, NASTY)
-    job = Job(folder.name, spec, folder, "done", 1e9)
+    job = StudioJob(folder.name, spec, folder, "done", 1e9)
     write_job(job)
     return job
 
 
 @pytest.fixture
-def studio(done: Job) -> Iterator[Studio]:
+def studio(done: StudioJob) -> Iterator[Studio]:
     library = Library(done.folder.parents[3])
     running = serve(library, Queue(library), port=0)
     yield running
@@ -92,7 +93,7 @@ def test_the_page_names_its_neighbours_and_nothing_else(run: Path) -> None:
     assert str(run) not in page and not re.search(r"https?://", page)
 
 
-def test_names_are_text_and_never_markup(run: Path, done: Job) -> None:
+def test_names_are_text_and_never_markup(run: Path, done: StudioJob) -> None:
     for page in ((run / "compare.html").read_text(), gallery_page([done], result_url)):
         assert "<img src=x" not in page and "&lt;img src=x" in page
     assert "</" not in script_json(NASTY) and json.loads(script_json(NASTY)) == NASTY
@@ -107,8 +108,8 @@ def test_a_render_alone_is_compared_too(run: Path, tmp_path: Path) -> None:
     assert "video.mp4" not in [entry["file"] for entry in data["files"]]
 
 
-def test_the_gallery_tells_how_jobs_stand(done: Job) -> None:
-    running = replace(done, state="running", progress=Progress("depth", 0.256, 75.0))
+def test_the_gallery_tells_how_jobs_stand(done: StudioJob) -> None:
+    running = replace(done, state="running", progress=JobProgress("depth", 0.256, 75.0))
     failed = replace(done, state="failed", message="no <room>")
     waiting = replace(done, state="queued")
     page = gallery_page([waiting, running, failed, done], result_url)
@@ -120,7 +121,9 @@ def test_the_gallery_tells_how_jobs_stand(done: Job) -> None:
     assert "Nothing yet" in gallery_page([], result_url)
 
 
-def test_gallery_and_comparison_in_a_browser(studio: Studio, done: Job, tmp_path: Path) -> None:
+def test_gallery_and_comparison_in_a_browser(
+    studio: Studio, done: StudioJob, tmp_path: Path
+) -> None:
     base = studio.url.rstrip("/")
     with chromium(viewport={"width": 1200, "height": 800}) as page:
         page.goto(f"{base}/?user={done.spec.user}")

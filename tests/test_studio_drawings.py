@@ -8,16 +8,18 @@ from trajectorycrafter.geometry.keyframes import Keyframe
 from trajectorycrafter.job.plan import Estimate
 from trajectorycrafter.studio import drawings
 from trajectorycrafter.studio.editing import Design
-from trajectorycrafter.studio.preview import Coverage
+from trajectorycrafter.studio.preview import FrameShares
 
 
-def test_the_coverage_bar_shows_shares_as_areas() -> None:
-    cover = Coverage(torch.tensor([1.0, 0.5]), torch.tensor([0.0, 0.25]), torch.tensor([0.0, 0.25]))
-    bar = drawings.coverage_bar(cover, 1, height=100)
+def test_the_shares_bar_shows_them_as_areas() -> None:
+    shares = FrameShares(
+        torch.tensor([1.0, 0.5]), torch.tensor([0.0, 0.25]), torch.tensor([0.0, 0.25])
+    )
+    bar = drawings.shares_bar(shares, 1, height=100)
     # Seen stands at the bottom: all of the first half, half of the second.
     assert 'points="0,100 0.0,0.0 200.0,0.0 200.0,50.0 400.0,50.0 400.0,100"' in bar
     assert "seen</span>" not in bar and "seen 75%" in re.sub("<[^>]*>", "", bar)
-    assert "stretched 12%" in bar and "invented 12%" in bar
+    assert "stretched 12%" in bar and "holes 12%" in bar
     assert 'x="299.0"' in bar
 
 

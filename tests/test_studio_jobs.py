@@ -31,8 +31,8 @@ from trajectorycrafter.geometry.presets import preset
 from trajectorycrafter.geometry.trajectory_files import read_trajectory, write_trajectory
 from trajectorycrafter.job.pipeline import TrajectoryCrafter
 from trajectorycrafter.job.reshoot import redirect
-from trajectorycrafter.studio.job_records import read_job, write_job
-from trajectorycrafter.studio.jobs import Job, JobSpec, Queue
+from trajectorycrafter.studio.job_records import JobSpec, StudioJob, read_job, write_job
+from trajectorycrafter.studio.jobs import Queue
 from trajectorycrafter.studio.library import Library, User
 from trajectorycrafter.studio.progress import Track, expected_seconds
 from trajectorycrafter.studio.worker import Worker
@@ -74,7 +74,7 @@ def png(size: int) -> bytes:
     return kept.getvalue().ljust(size, b"\0")
 
 
-def ended(queue: Queue, job: Job, states: tuple[str, ...] = ()) -> Job:
+def ended(queue: Queue, job: StudioJob, states: tuple[str, ...] = ()) -> StudioJob:
     """The job when it has ended, or stands in one of `states`."""
     until = time.monotonic() + PATIENCE_S
     while time.monotonic() < until:
@@ -443,7 +443,7 @@ def test_a_full_disk_does_not_end_the_queue(
 ) -> None:
     job = queue.submit(spec(clip, user, tmp_path))
 
-    def full(job: Job) -> None:
+    def full(job: StudioJob) -> None:
         raise OSError("no space left on device")
 
     monkeypatch.setattr("trajectorycrafter.studio.jobs.write_job", full)

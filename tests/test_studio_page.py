@@ -130,11 +130,11 @@ def test_from_a_clip_to_a_downloaded_video(window: Window, clip: Clip, tmp_path:
     window.drag_slider("Frame", 1.0)
     window.waits_for_picture_other_than(before)
     window.tab("Path")
-    before, cover = window.picture(), page.locator(".coverage").inner_text()
+    before, shares = window.picture(), page.locator(".shares").inner_text()
     window.drag_slider("Degrees", 0.6)
     window.waits_for_picture_other_than(before)
     page.wait_for_function(
-        "before => document.querySelector('.coverage').innerText != before", arg=cover
+        "before => document.querySelector('.shares').innerText != before", arg=shares
     )
     window.shot("slider")
     # Two keys, from two places.

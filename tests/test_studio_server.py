@@ -14,11 +14,12 @@ import websockets
 from websockets.asyncio.client import connect
 
 from trajectorycrafter.config.redirect import RedirectSettings
+from trajectorycrafter.studio.answers import GALLERY, result_url
 from trajectorycrafter.studio.gate import Gate, Refusal, Visit, is_this_machine
-from trajectorycrafter.studio.job_records import Job, JobSpec, write_job
+from trajectorycrafter.studio.job_records import JobSpec, StudioJob, write_job
 from trajectorycrafter.studio.jobs import Queue
 from trajectorycrafter.studio.library import Library, User
-from trajectorycrafter.studio.server import GALLERY, Studio, result_url, serve
+from trajectorycrafter.studio.server import Studio, serve
 
 HOST = {"Host": "127.0.0.1:80"}
 
@@ -28,7 +29,7 @@ def library(tmp_path: Path) -> Library:
     return Library(tmp_path / "studio")
 
 
-def finished_job(library: Library, user: User, name: str = "a job") -> Job:
+def finished_job(library: Library, user: User, name: str = "a job") -> StudioJob:
     """A job on disk that is done, as the queue leaves it."""
     folder = user.folder / "jobs" / ("0" * 31 + str(len(list(user.folder.glob("jobs/*")))))
     (folder / "out").mkdir(parents=True)
@@ -36,7 +37,7 @@ def finished_job(library: Library, user: User, name: str = "a job") -> Job:
     (folder / "out" / "compare.html").write_text("<p>side by side</p>")
     (folder / "secret.txt").write_text("not a result")
     spec = JobSpec(Path("clip.mp4"), folder / "trajectory.json", RedirectSettings(), user.id, name)
-    job = Job(folder.name, spec, folder, "done", 1.0)
+    job = StudioJob(folder.name, spec, folder, "done", 1.0)
     write_job(job)
     return job
 

@@ -29,7 +29,7 @@ from trajectorycrafter.geometry.transforms import look_at
 from trajectorycrafter.job.reshoot import make_trajectory
 from trajectorycrafter.studio.editing import Design, History, TimePlan
 from trajectorycrafter.studio.preparing import Preparer
-from trajectorycrafter.studio.preview import INVENTED_COLOR, Latest, source_density
+from trajectorycrafter.studio.preview import HOLE_COLOR, Latest, source_density
 from trajectorycrafter.studio.resolving import FORMAT_SUFFIX
 from trajectorycrafter.studio.session import Session
 
@@ -139,23 +139,23 @@ def test_an_edit_that_makes_no_path_is_refused(session: Session) -> None:
     with pytest.raises(ValueError, match="finite amount"):
         session.editor.edit(amount=math.inf)
     assert session.design is before
-    assert not session.editor.can_undo
+    assert not session.editor.history.undo()
 
 
 def test_a_dragged_slider_is_one_step_of_undo(session: Session) -> None:
     session.editor.choose_preset("dolly-in")
     for amount in (0.1, 0.2, 0.3):
         session.editor.edit("amount", amount=amount)
-    session.editor.release()
+    session.editor.history.release()
     session.editor.edit("amount", amount=0.4)
-    assert session.editor.undo() and session.design.amount == 0.3
-    assert session.editor.undo() and session.design.amount == 0.25
-    assert session.editor.redo() and session.design.amount == 0.3
+    assert session.editor.history.undo() and session.design.amount == 0.3
+    assert session.editor.history.undo() and session.design.amount == 0.25
+    assert session.editor.history.redo() and session.design.amount == 0.3
     session.editor.choose_preset("arc")
-    assert not session.editor.can_redo
-    assert session.editor.undo() and session.editor.undo() and session.editor.undo()
+    assert not session.editor.history.redo()
+    assert all(session.editor.history.undo() for _ in range(3))
     assert session.design == Design(9)
-    assert not session.editor.undo()
+    assert not session.editor.history.undo()
 
 
 def test_history_forgets_the_oldest() -> None:
@@ -181,16 +181,16 @@ def test_a_captured_key_is_met_by_the_path(session: Session) -> None:
 def test_keys_are_moved_reordered_and_deleted(session: Session) -> None:
     for frame, x in ((0, 0.0), (4, 0.3), (8, 0.6)):
         session.editor.capture(frame, pose(x))
-    session.editor.move_key(4, 6)
+    session.editor.change(lambda d: d.with_key_moved(4, 6))
     assert [key.frame for key in session.design.keys] == [0, 6, 8]
     with pytest.raises(ValueError, match="Frame 8 has a key already"):
-        session.editor.move_key(6, 8)
-    session.editor.reorder_key(8, -1)
+        session.editor.change(lambda d: d.with_key_moved(6, 8))
+    session.editor.change(lambda d: d.with_key_reordered(8, -1))
     torch.testing.assert_close(session.cameras.centers[6][0].item(), 0.6, rtol=0, atol=1e-4)
-    session.editor.delete_key(6)
+    session.editor.change(lambda d: d.without_key(6))
     assert [key.frame for key in session.design.keys] == [0, 8]
     with pytest.raises(ValueError, match="no key in frame 6; there is: 0, 8"):
-        session.editor.delete_key(6)
+        session.editor.change(lambda d: d.without_key(6))
     with pytest.raises(ValueError, match="0 to 8; got 9"):
         session.editor.capture(9, pose())
 
@@ -202,18 +202,18 @@ def test_a_key_keeps_its_lens_and_moment_when_it_is_dragged(session: Session) ->
         session.editor.capture(4, pose(x), gesture="gizmo")
     key = session.design.keys[0]
     assert (key.zoom, key.source_frame) == (zoom, 2)
-    assert session.editor.undo()
+    assert session.editor.history.undo()
     torch.testing.assert_close(session.cameras.centers[4][0].item(), 0.5, rtol=0, atol=1e-4)
 
 
 def test_fields_of_a_key(session: Session) -> None:
     session.editor.capture(4, torch.eye(4))
-    session.editor.edit_key(4, azimuth_deg=20.0, roll_deg=5.0)
+    session.editor.change(lambda d: d.with_key_changed(4, azimuth_deg=20.0, roll_deg=5.0))
     assert float(session.path.azimuth_deg[0]) == pytest.approx(20)
     with pytest.raises(ValueError, match="zoom must be > 0"):
-        session.editor.edit_key(4, zoom=0.0)
+        session.editor.change(lambda d: d.with_key_changed(4, zoom=0.0))
     with pytest.raises(ValueError, match="no key in frame 5"):
-        session.editor.edit_key(5, zoom=1.0)
+        session.editor.change(lambda d: d.with_key_changed(5, zoom=1.0))
     with pytest.raises(ValueError, match="between 0 and 180 degrees; got 180"):
         session.editor.capture(4, torch.eye(4), fov_deg=180.0)
 
@@ -278,13 +278,13 @@ def test_time_can_be_frozen_follow_keys_or_a_curve(session: Session) -> None:
     assert session.path.source_frame[-1] == 4
     session.editor.set_time("curve", smooth=False)
     assert session.path.source_frame.tolist() == list(range(9))
-    session.editor.set_point(4, 0)
+    session.editor.change(lambda d: d.with_point(4, 0))
     assert session.path.source_frame.tolist() == [0, 0, 0, 0, 0, 2, 4, 6, 8]
-    session.editor.delete_point(4)
+    session.editor.change(lambda d: d.without_point(4))
     with pytest.raises(ValueError, match="keeps two points"):
-        session.editor.delete_point(0)
+        session.editor.change(lambda d: d.without_point(0))
     with pytest.raises(ValueError, match="no point in frame 3"):
-        session.editor.delete_point(3)
+        session.editor.change(lambda d: d.without_point(3))
     with pytest.raises(ValueError, match="frames 0 to 8; got 9"):
         session.editor.set_time("freeze", moment=9)
     with pytest.raises(ValueError, match="source frame 0 to 8"):
@@ -470,25 +470,25 @@ def test_the_camera_of_another_video_is_followed(session: Session, clip: Clip, m
 
 def test_the_source_camera_sees_all_and_a_turned_one_holes(session: Session) -> None:
     session.editor.choose_preset("static")
-    cover = session.coverage()
-    assert float(cover.invented.max()) < 0.02
-    assert float(cover.stretched.max()) < 0.1
+    shares = session.shares()
+    assert float(shares.holes.max()) < 0.02
+    assert float(shares.stretched.max()) < 0.1
     picture, source = session.picture(3, marked=False), session.source_picture(3)
     assert np.abs(picture.astype(int) - source.astype(int)).mean() < 12
     session.editor.choose_preset("orbit-right", 40.0)
-    cover = session.coverage()
-    assert float(cover.invented[-1]) > 0.2 > float(cover.invented[0])
-    torch.testing.assert_close(cover.seen + cover.stretched + cover.invented, torch.ones(9))
+    shares = session.shares()
+    assert float(shares.holes[-1]) > 0.2 > float(shares.holes[0])
+    torch.testing.assert_close(shares.seen + shares.stretched + shares.holes, torch.ones(9))
     marked = session.picture(8)
-    share = (marked == np.array(INVENTED_COLOR)).all(axis=2).mean()
-    assert share == pytest.approx(float(cover.invented[-1]), abs=0.05)
+    share = (marked == np.array(HOLE_COLOR)).all(axis=2).mean()
+    assert share == pytest.approx(float(shares.holes[-1]), abs=0.05)
 
 
 def test_a_closer_look_is_stretched(session: Session) -> None:
     session.editor.choose_preset("zoom-in", 2.0)
-    cover = session.coverage()
-    assert float(cover.stretched[-1]) > 0.8
-    assert float(cover.stretched[0]) < 0.1
+    shares = session.shares()
+    assert float(shares.stretched[-1]) > 0.8
+    assert float(shares.stretched[0]) < 0.1
     assert any("soft" in line for line in session.warnings())
 
 

@@ -155,7 +155,7 @@ def duration(seconds: float) -> str:
 _BARS = " ▁▂▃▄▅▆▇█"
 
 
-def coverage_bar(holes: list[float], width: int = 49) -> str:
+def hole_bar(holes: list[float], width: int = 49) -> str:
     """The share of holes over time as one line of block characters."""
     if not holes:
         return ""

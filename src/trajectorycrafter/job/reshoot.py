@@ -24,7 +24,7 @@ from ..geometry.modes import with_mode
 from ..geometry.presets import preset
 from ..geometry.trajectories import Trajectory
 from ..geometry.trajectory_files import read_trajectory, write_trajectory
-from ..rendering.render import coverage
+from ..rendering.render import hole_share
 from ..rendering.shot import Shot
 from ..runtime.files import write_json
 from ..runtime.machine import measured_gflops, pick_device, pick_dtype
@@ -35,7 +35,7 @@ from ..video.clip import Video
 from ..video.reading import FrameChoice, VideoInfo, clip_path, probe
 from .generation import check_model
 from .pipeline import DEPTH_FILE, Result, TrajectoryCrafter
-from .plan import coverage_bar, duration, planned
+from .plan import duration, hole_bar, planned
 
 OUTPUTS = (
     "video.mp4",
@@ -177,10 +177,10 @@ def _run(
     ):
         say(f"  {step.stage}: about {duration(step.seconds)}, {step.gigabytes:.1f} GB")
     shot = crafter.shoot(video, trajectory, stages)
-    holes = coverage(shot.view).tolist()
+    holes = hole_share(shot.view).tolist()
     say(
         f"  holes: {sum(holes) / len(holes):.0%} of the pixels on average, {max(holes):.0%} in the "
-        f"worst frame (over time: |{coverage_bar(holes)}|)"
+        f"worst frame (over time: |{hole_bar(holes)}|)"
     )
     stages.run("write the render", lambda: _write_shot(shot, out))
     caption = None

@@ -143,7 +143,7 @@ def resized(view: Render, height: int, width: int, mode: Mode = "quality") -> Re
     return Render(mean[:, :3].clamp(0, 1), mean[:, 3:], visible)
 
 
-def coverage(view: Render) -> Float[Tensor, " T"]:
+def hole_share(view: Render) -> Float[Tensor, " T"]:
     """Share of each frame that is hole."""
     return (~view.visible).float().mean(dim=(1, 2, 3))
 

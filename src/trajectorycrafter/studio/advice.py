@@ -12,20 +12,20 @@ from ..depth.scene_scale import check_ranges
 from ..geometry.pivot import keyframe_at
 from ..geometry.trajectories import Trajectory
 from .preparing import PreparedClip
-from .preview import Coverage
+from .preview import FrameShares
 from .resolving import bases
 
-MUCH_INVENTED, MUCH_STRETCHED = 0.4, 0.6
+MANY_HOLES, MUCH_STRETCHED = 0.4, 0.6
 """Shares of a frame from which on a warning is due."""
 
 
-def path_warnings(path: Trajectory, clip: PreparedClip, coverage: Coverage) -> list[str]:
+def path_warnings(path: Trajectory, clip: PreparedClip, shares: FrameShares) -> list[str]:
     """A sentence for each way in which the path asks for more than can be expected."""
     told = check_ranges(path if path.absolute is None else as_numbers(path, clip))
-    invented, stretched = coverage.invented, coverage.stretched
-    if float(invented.max()) > MUCH_INVENTED:
+    holes, stretched = shares.holes, shares.stretched
+    if float(holes.max()) > MANY_HOLES:
         told.append(
-            f"In frame {int(invented.argmax())} {float(invented.max()):.0%} of the picture was "
+            f"In frame {int(holes.argmax())} {float(holes.max()):.0%} of the picture was "
             "never seen and has to be invented."
         )
     if float(stretched.max()) > MUCH_STRETCHED:

@@ -13,7 +13,8 @@ from urllib.parse import unquote
 
 from .gallery import gallery_page
 from .gate import Visit
-from .jobs import Job, Queue
+from .job_records import StudioJob
+from .jobs import Queue
 
 GALLERY = "/gallery"
 """The visitor's jobs as a page."""
@@ -44,7 +45,7 @@ class Answer:
         }
 
 
-def result_url(job: Job, name: str, *, download: bool = False) -> str:
+def result_url(job: StudioJob, name: str, *, download: bool = False) -> str:
     """Address of a file of a job, relative to the page: `result_url(job, "video.mp4")`.
 
     The comparison is `result_url(job, "compare.html")`.

@@ -90,12 +90,7 @@ def launch(
     pages: dict[int, Page] = {}
 
     def welcome(client: viser.ClientHandle, user: User) -> None:
-        session = sessions.of(user)
-        page = pages[client.client_id] = Page(client, user, queue, session, given)
-        if given is not None and not session.is_open:
-            # Depth takes its time; the window shall be there meanwhile.
-            work = partial(page.attempt, partial(page.open, given))
-            threading.Thread(target=work, daemon=True).start()
+        pages[client.client_id] = Page(client, user, queue, sessions.of(user), given)
 
     @studio.viser.on_client_disconnect
     def _(client: viser.ClientHandle) -> None:

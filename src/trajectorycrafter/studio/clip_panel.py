@@ -1,31 +1,30 @@
 """The tab of clips: choose, upload, find the source camera, size of the points."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import viser
 
 from . import drawings
-from .library import Clip
+from .desk import Desk
+from .library import Clip, User
+from .preparing import Tell
 
-if TYPE_CHECKING:
-    from .page import Page
-
-NO_CLIPS: tuple[str, ...] = ("-",)
 SOURCES = {"stands still": "static", "moves: find it (COLMAP)": "colmap"}
 
 
 class ClipPanel:
     """Which clip is worked on."""
 
-    def __init__(self, page: "Page"):
-        self._page = page
-        gui = page.client.gui
-        self._names: dict[str, Clip] = {}
-        given = page.session.settings.camera.source
-        self._sources = (
-            dict(SOURCES) if given in SOURCES.values() else {**SOURCES, "as given": given}
-        )
-        self._choice = gui.add_dropdown("Clip", NO_CLIPS)
+    def __init__(self, desk: Desk, user: User, given: Clip | None):
+        self._desk, self._user, self._given = desk, user, given
+        gui = desk.client.gui
+        source = desk.session.settings.camera.source
+        self._sources = SOURCES if source in SOURCES.values() else SOURCES | {"as given": source}
+        self.names: dict[str, Clip] = {}
+        """The clips by what they are called here."""
+        self._choices: list[viser.GuiDropdownHandle[str]] = []
+        self._choice = self.offer("Clip")
         self._open = gui.add_button("Open", icon=viser.Icon.FOLDER)
         self._upload = gui.add_upload_button(
             "Upload a clip", icon=viser.Icon.UPLOAD, color="gray", mime_type="video/*,image/*"
@@ -37,70 +36,80 @@ class ClipPanel:
             self._source = gui.add_dropdown("The camera", tuple(self._sources))
         with gui.add_folder("Points", expand_by_default=False):
             self._size = gui.add_slider("Size", min=0.3, max=4.0, step=0.1, initial_value=1.0)
-        self.list_clips()
-        page.when(self._open, lambda _: page.open(self._names[self._choice.value]))
-        page.when(self._upload, lambda file: self._uploaded(file.name, file.content))
-        page.when(self._remove, lambda _: self._removed())
-        page.when(self._source, self._find_source)
-        page.when(self._size, page.scene.resize_points)
+        self._list()
+        desk.when(self._open, lambda _: self.open(self.names[self._choice.value]))
+        desk.when(self._upload, lambda file: self._uploaded(file.name, file.content))
+        desk.when(self._remove, lambda _: self._removed())
+        desk.when(self._source, self._find_source)
+        desk.when(self._size, desk.scene.resize_points)
 
-    def list_clips(self, chosen: str | None = None) -> None:
-        """Show what is in the library."""
-        given = self._page.given
-        self._names = named([*([given] if given else []), *self._page.user.clips()])
-        self._choice.options = tuple(self._names)
-        if chosen is not None:
-            self._choice.value = next(n for n, clip in self._names.items() if clip.id == chosen)
-        self._page_lists()
+    def offer(self, label: str) -> viser.GuiDropdownHandle[str]:
+        """Another dropdown of all clips."""
+        options: tuple[str, ...] = tuple(self.names) or ("-",)
+        self._choices.append(self._desk.client.gui.add_dropdown(label, options))
+        return self._choices[-1]
 
-    def _page_lists(self) -> None:
-        """Other tabs offer the same clips."""
-        path = getattr(self._page, "path", None)
-        if path is not None:
-            path.list_clips(self._names)
+    def _list(self) -> None:
+        """Offer what is in the library."""
+        given = [] if self._given is None else [self._given]
+        self.names = named([*given, *self._user.clips()])
+        for choice in self._choices:
+            choice.options = tuple(self.names)
 
-    @property
-    def names(self) -> dict[str, Clip]:
-        """The clips by what they are called here."""
-        return self._names
+    def open(self, clip: Clip) -> None:
+        """Show a clip; its depth may take a while.
+
+        Raises:
+            ValueError: a clip that cannot be used.
+        """
+        with self.progress(f"Opening {clip.name}") as tell:
+            self._desk.session.open(clip.path, clip.name, tell)
+        self._desk.show_clip()
+
+    @contextmanager
+    def progress(self, title: str) -> Iterator[Tell]:
+        """While this is open, the page shows how far something is."""
+        note = self._desk.client.add_notification(title, "", loading=True, with_close_button=False)
+
+        def tell(stage: str, share: float) -> None:
+            words = f"{stage}: {share:.0%}" if share else stage
+            note.body, self._about.content = words, drawings.said(words)
+            self._bar.visible, self._bar.value = True, 100 * share
+
+        try:
+            yield tell
+        finally:
+            note.remove()
+            self._bar.visible, self._bar.value = False, 0
+            if not self._desk.session.is_open:
+                self._about.content = drawings.said("No clip is open.")
 
     def refresh(self) -> None:
-        """About the clip that is open."""
-        session = self._page.session
+        session = self._desk.session
         clip = session.clip
-        source = clip.source
         self._about.content = drawings.said(
-            f"{session.name}: {len(clip)} frames of {source.width}x{source.height}, "
+            f"{session.name}: {len(clip)} frames of {clip.source.width}x{clip.source.height}, "
             f"{clip.fps:g} per second; subject at {clip.radius:.2f} scene units."
         )
         kind = session.settings.camera.source
         self._source.value = next(words for words, k in self._sources.items() if k == kind)
 
-    def show_progress(self, stage: str, share: float) -> None:
-        """How far the opening of a clip is; an empty stage ends it."""
-        self._bar.visible = bool(stage)
-        self._bar.value = 100 * share
-        if stage:
-            self._about.content = drawings.said(f"{stage}: {share:.0%}" if share else stage)
-        elif not self._page.session.is_open:
-            self._about.content = drawings.said("No clip is open.")
-
     def _uploaded(self, name: str, data: bytes) -> None:
-        clip = self._page.user.add(name, data)
-        self.list_clips(clip.id)
-        self._page.open(clip)
+        clip = self._user.add(name, data)
+        self._list()
+        self._choice.value = next(n for n, other in self.names.items() if other.id == clip.id)
+        self.open(clip)
 
     def _removed(self) -> None:
-        self._page.user.remove(self._names[self._choice.value].id)
-        self.list_clips()
+        self._user.remove(self.names[self._choice.value].id)
+        self._list()
 
     def _find_source(self, words: str) -> None:
-        page = self._page
-        if page.session.settings.camera.source == self._sources[words]:
-            return
-        with page.progress("Source camera") as tell:
-            page.session.change_source(self._sources[words], tell)
-        page.fresh()
+        session, source = self._desk.session, self._sources[words]
+        if session.settings.camera.source != source:
+            with self.progress("Source camera") as tell:
+                session.change_source(source, tell)
+            self._desk.show_clip()
 
 
 def named(clips: list[Clip]) -> dict[str, Clip]:

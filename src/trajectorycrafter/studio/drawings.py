@@ -1,4 +1,4 @@
-"""Small drawings for the page, as SVG and HTML: coverage over time, the time curve, notes, jobs.
+"""Small drawings for the page, as SVG and HTML: what is seen, the time curve, keys, notes, costs.
 
 The one thing a reader would get wrong: whatever a visitor wrote is escaped here and nowhere else.
 """
@@ -8,7 +8,7 @@ from html import escape
 
 from ..job.plan import Estimate, duration
 from .editing import Design
-from .preview import INVENTED_COLOR, STRETCHED_COLOR, Coverage
+from .preview import HOLE_COLOR, STRETCHED_COLOR, FrameShares
 
 SEEN_COLOR = (88, 172, 104)
 _WIDTH = 400
@@ -18,37 +18,29 @@ def _css(color: tuple[int, int, int]) -> str:
     return "#{:02x}{:02x}{:02x}".format(*color)
 
 
-def coverage_bar(coverage: Coverage | None, frame: int, height: int = 34) -> str:
-    """Per frame how much is seen, stretched and invented, and a mark at the frame on show."""
-    if coverage is None:
+def shares_bar(shares: FrameShares | None, frame: int, height: int = 34) -> str:
+    """Per frame how much is seen, stretched and a hole, and a mark at the frame on show."""
+    if shares is None:
         return f'<div style="height:{height + 22}px"></div>'
-    shares = [part.tolist() for part in (coverage.seen, coverage.stretched, coverage.invented)]
-    frames = len(shares[0])
-    step = _WIDTH / frames
-    whole = [1.0] * frames
-    seen_or_not = [1 - share for share in shares[2]]
+    seen, holes = shares.seen.tolist(), shares.holes.tolist()
+    step = _WIDTH / len(seen)
     # What is wrong stands on top, where a curve of it can be read.
     areas = [
-        _area(heights, step, height, color)
-        for heights, color in (
-            (whole, INVENTED_COLOR),
-            (seen_or_not, STRETCHED_COLOR),
-            (shares[0], SEEN_COLOR),
-        )
+        _area([1.0] * len(seen), step, height, HOLE_COLOR),
+        _area([1 - share for share in holes], step, height, STRETCHED_COLOR),
+        _area(seen, step, height, SEEN_COLOR),
     ]
     mark = (frame + 0.5) * step
-    means = [sum(part) / frames for part in shares]
     legend = "".join(
-        f'<span style="color:{_css(color)}">&#9632;</span> {word} {mean:.0%} &nbsp; '
-        for word, mean, color in zip(
-            ("seen", "stretched", "invented"),
-            means,
-            (SEEN_COLOR, STRETCHED_COLOR, INVENTED_COLOR),
-            strict=True,
+        f'<span style="color:{_css(color)}">&#9632;</span> {word} {float(part.mean()):.0%} &nbsp; '
+        for word, part, color in (
+            ("seen", shares.seen, SEEN_COLOR),
+            ("stretched", shares.stretched, STRETCHED_COLOR),
+            ("holes", shares.holes, HOLE_COLOR),
         )
     )
     return (
-        f'<div class="coverage" style="padding:2px 12px"><svg viewBox="0 0 {_WIDTH} {height}" '
+        f'<div class="shares" style="padding:2px 12px"><svg viewBox="0 0 {_WIDTH} {height}" '
         f'preserveAspectRatio="none" style="width:100%;height:{height}px;display:block;'
         f'border-radius:4px">{"".join(areas)}<rect x="{mark - 1:.1f}" y="0" width="2" '
         f'height="{height}" fill="#fff" stroke="#000" stroke-width="0.4"/></svg>'

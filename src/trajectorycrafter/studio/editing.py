@@ -5,7 +5,7 @@ undo is an index into a list, and what a slider does fifty times a second is one
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from ..geometry.interpolation import Interpolation
 from ..geometry.keyframes import Keyframe
@@ -78,7 +78,15 @@ class Design:
         self._existing(frame)
         return self._keyed([key for key in self.keys if key.frame != frame])
 
-    def key_moved(self, frame: int, to: int) -> "Design":
+    def with_key_changed(self, frame: int, **changes: Any) -> "Design":
+        """With other fields of the key of that frame.
+
+        Raises:
+            ValueError: there is none.
+        """
+        return self.with_key(replace(self._existing(frame), **changes))
+
+    def with_key_moved(self, frame: int, to: int) -> "Design":
         """The key of one frame in another, which must be free.
 
         Raises:
@@ -89,7 +97,7 @@ class Design:
             raise ValueError(f"Frame {to} has a key already; move that one first.")
         return self.without_key(frame).with_key(replace(key, frame=to))
 
-    def key_reordered(self, frame: int, steps: int) -> "Design":
+    def with_key_reordered(self, frame: int, steps: int) -> "Design":
         """The key's camera `steps` places later (or earlier, < 0); the moments stay in place.
 
         Raises:
@@ -149,14 +157,6 @@ class History:
     @property
     def design(self) -> Design:
         return self._designs[self._at]
-
-    @property
-    def can_undo(self) -> bool:
-        return self._at > 0
-
-    @property
-    def can_redo(self) -> bool:
-        return self._at < len(self._designs) - 1
 
     def put(self, design: Design, gesture: str | None = None) -> None:
         """The next design; what could be redone is forgotten.

@@ -45,7 +45,7 @@ class Editor:
     def __init__(self, clip: PreparedClip, history: History | None = None):
         """
         Args:
-            history: to go on with; None begins anew.
+            history: to go on with; None begins another.
         """
         self.clip = clip
         self.history = history or History(Design(clip.output_frames))
@@ -86,44 +86,23 @@ class Editor:
         matrices = self.clip.source.world_to_camera
         return float((matrices - matrices[:1]).abs().max()) < 1e-6
 
-    def _edit(self, change: Callable[[Design], Design], gesture: str | None = None) -> None:
-        """Put the changed design into the history, if it makes a path."""
+    def change(self, change: Callable[[Design], Design], gesture: str | None = None) -> None:
+        """Put the changed design into the history, if it makes a path.
+
+        Args:
+            gesture: see `History.put`.
+
+        Raises:
+            ValueError: a change that the design refuses, or a design that makes no path.
+        """
         with self._lock:
             found = self._resolve(change(self.design))
             self.history.put(found.design, gesture)
             self._resolved = found if self.design is found.design else None
 
     def edit(self, gesture: str | None = None, **changes: Any) -> None:
-        """Change fields of the design.
-
-        Args:
-            gesture: see `History.put`.
-            changes: fields of `Design`.
-
-        Raises:
-            ValueError: a design that makes no path.
-        """
-        self._edit(lambda design: replace(design, **changes), gesture)
-
-    def release(self) -> None:
-        """The visitor has let go of a slider or gizmo."""
-        self.history.release()
-
-    def undo(self) -> bool:
-        """One step back; whether there was one."""
-        return self.history.undo()
-
-    def redo(self) -> bool:
-        """One step forward; whether there was one."""
-        return self.history.redo()
-
-    @property
-    def can_undo(self) -> bool:
-        return self.history.can_undo
-
-    @property
-    def can_redo(self) -> bool:
-        return self.history.can_redo
+        """Change fields of the design; gesture and errors as `change`."""
+        self.change(lambda design: replace(design, **changes), gesture)
 
     def choose_preset(self, name: str, amount: float | None = None) -> None:
         """A named move, of its usual size unless an amount is given.
@@ -165,18 +144,7 @@ class Editor:
             key = key_for(
                 self.design, frame, world_to_camera, zoom, moment, clip.source, clip.radius
             )
-            self._edit(lambda design: design.with_key(key), gesture)
-
-    def edit_key(self, frame: int, gesture: str | None = None, **changes: Any) -> None:
-        """Change fields of the key in an output frame.
-
-        Raises:
-            ValueError: no such key, or numbers that make no path.
-        """
-        key = self.design.key_at(frame)
-        if key is None:
-            raise ValueError(f"There is no key in frame {frame}.")
-        self._edit(lambda design: design.with_key(replace(key, **changes)), gesture)
+            self.change(lambda design: design.with_key(key), gesture)
 
     def set_key_moment(self, frame: int, moment: int, gesture: str | None = None) -> None:
         """Show a source frame at a key; time then goes by the keys.
@@ -193,31 +161,7 @@ class Editor:
                 )
             time = replace(self.design.time, kind="keys")
             key = replace(key, source_frame=moment)
-            self._edit(lambda design: replace(design.with_key(key), time=time), gesture)
-
-    def delete_key(self, frame: int) -> None:
-        """Take the key of an output frame away.
-
-        Raises:
-            ValueError: there is none.
-        """
-        self._edit(lambda design: design.without_key(frame))
-
-    def move_key(self, frame: int, to: int, gesture: str | None = None) -> None:
-        """Move a key in time.
-
-        Raises:
-            ValueError: no such key, or a place that is taken.
-        """
-        self._edit(lambda design: design.key_moved(frame, to), gesture)
-
-    def reorder_key(self, frame: int, steps: int) -> None:
-        """Exchange a key's camera with its neighbours', the moments stay.
-
-        Raises:
-            ValueError: no such key.
-        """
-        self._edit(lambda design: design.key_reordered(frame, steps))
+            self.change(lambda design: replace(design.with_key(key), time=time), gesture)
 
     def make_keys(self, count: int) -> None:
         """Turn any path into keys that can be edited.
@@ -226,7 +170,7 @@ class Editor:
             ValueError: fewer than 2 keys, or more than frames.
         """
         clip = self.clip
-        self._edit(lambda design: as_keys(design, count, clip.source, clip.radius))
+        self.change(lambda design: as_keys(design, count, clip.source, clip.radius))
 
     def zoom_of(self, fov_deg: float, frame: int) -> float:
         """The focal factor of a vertical field of view, against the source's lens.
@@ -269,7 +213,7 @@ class Editor:
                 new = key_for(posed, frame, pose, key.zoom, 0, clip.source, clip.radius)
                 posed = posed.with_key(replace(new, source_frame=key.source_frame))
             posed = replace(posed, kind=design.kind)
-            self._edit(lambda _: posed)
+            self.change(lambda _: posed)
 
     def set_time(self, kind: TimeKind, gesture: str | None = None, **changes: Any) -> None:
         """Choose which moments are shown; see `TimePlan`.
@@ -284,22 +228,6 @@ class Editor:
         if not 0 <= time.moment < len(self.clip):
             raise ValueError(f"The clip has frames 0 to {len(self.clip) - 1}; got {time.moment}.")
         self.edit(gesture, time=time)
-
-    def set_point(self, frame: int, source: int, gesture: str | None = None) -> None:
-        """Show a source frame in an output frame; time runs through all such points.
-
-        Raises:
-            ValueError: a frame outside of the path.
-        """
-        self._edit(lambda design: design.with_point(frame, source), gesture)
-
-    def delete_point(self, frame: int) -> None:
-        """Take a point of the time curve away.
-
-        Raises:
-            ValueError: there is none, or too few would be left.
-        """
-        self._edit(lambda design: design.without_point(frame))
 
     # Paths from and to elsewhere -----------------------------------------------------------------
 
@@ -320,7 +248,7 @@ class Editor:
             except ValueError as error:
                 raise ValueError(str(error).replace(str(file), name)) from error
         if keyed is not None:
-            self._edit(lambda design: keyed)
+            self.change(lambda design: keyed)
         else:
             self.follow(path, name)
 

@@ -12,9 +12,9 @@ from string import Template
 
 from ..job.plan import duration
 from .compare import PAGE
-from .jobs import Job
+from .job_records import StudioJob
 
-Address = Callable[[Job, str], str]
+Address = Callable[[StudioJob, str], str]
 _RELOAD_S = 5
 _WORDS = {
     "queued": "waiting",
@@ -25,7 +25,7 @@ _WORDS = {
 }
 
 
-def gallery_page(jobs: list[Job], address: Address) -> str:
+def gallery_page(jobs: list[StudioJob], address: Address) -> str:
     """The page.
 
     Args:
@@ -41,7 +41,7 @@ def gallery_page(jobs: list[Job], address: Address) -> str:
     )
 
 
-def _card(job: Job, address: Address) -> str:
+def _card(job: StudioJob, address: Address) -> str:
     settings = job.spec.settings
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.created))
     model = "render only" if job.spec.render_only else f"model {settings.generator.model}"
@@ -53,7 +53,7 @@ def _card(job: Job, address: Address) -> str:
     )
 
 
-def _picture(job: Job, address: Address) -> str:
+def _picture(job: StudioJob, address: Address) -> str:
     there = job.files()
     shown = next((name for name in ("video.mp4", "render.mp4") if name in there), None)
     if shown is None:
@@ -63,7 +63,7 @@ def _picture(job: Job, address: Address) -> str:
     return f'<a href="{link}" aria-label="Compare">{video}</a>'
 
 
-def _told(job: Job) -> str:
+def _told(job: StudioJob) -> str:
     if job.state == "failed":
         return f'<p class="bad">{escape(job.message)}</p>'
     if job.progress is None:
@@ -77,7 +77,7 @@ def _told(job: Job) -> str:
     )
 
 
-def _links(job: Job, address: Address) -> str:
+def _links(job: StudioJob, address: Address) -> str:
     there = job.files()
     if PAGE not in there:
         return ""

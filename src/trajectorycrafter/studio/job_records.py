@@ -30,7 +30,7 @@ from ..job.manifest import check_depth_name
 from ..job.reshoot import OUTPUTS, check_run
 from ..runtime.files import write_json
 from .compare import PAGE, SOURCE
-from .progress import Progress
+from .progress import JobProgress
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
@@ -57,7 +57,7 @@ class JobSpec:
 
 
 @dataclass(frozen=True)
-class Job:
+class StudioJob:
     """A job as it stood when it was asked for."""
 
     id: str
@@ -69,7 +69,7 @@ class Job:
     """Seconds since 1970."""
     message: str = ""
     """Why it failed, in words for the visitor; else empty."""
-    progress: Progress | None = None
+    progress: JobProgress | None = None
     """Of a running job."""
 
     @property
@@ -85,7 +85,7 @@ class Job:
         return {name: out / name for name in (*OUTPUTS, SOURCE, PAGE) if (out / name).is_file()}
 
 
-def make_job(spec: JobSpec, jobs: Path, created: float) -> Job:
+def make_job(spec: JobSpec, jobs: Path, created: float) -> StudioJob:
     """A new job's folder in `jobs`, waiting; nothing is left behind if it cannot be made.
 
     Raises:
@@ -108,7 +108,7 @@ def make_job(spec: JobSpec, jobs: Path, created: float) -> Job:
             spec, trajectory=path, settings=settings, name=_plain(spec.name), known_depth=known
         )
         _check(spec)
-        job = Job(id, spec, folder, "queued", created)
+        job = StudioJob(id, spec, folder, "queued", created)
         write_job(job)
     except BaseException:
         shutil.rmtree(folder)
@@ -152,7 +152,7 @@ def _plain(name: str) -> str:
 # ----------------------------------------------------------------------------------------- on disk
 
 
-def write_job(job: Job) -> None:
+def write_job(job: StudioJob) -> None:
     """Write the job's record, whole."""
     spec = job.spec
     record = {
@@ -169,7 +169,7 @@ def write_job(job: Job) -> None:
     write_json(record, job.folder / RECORD)
 
 
-def read_job(folder: Path) -> Job:
+def read_job(folder: Path) -> StudioJob:
     """The job of a folder.
 
     Raises:
@@ -187,7 +187,7 @@ def read_job(folder: Path) -> Job:
             render_only=record["render_only"],
             known_depth=folder / DEPTH if (folder / DEPTH).exists() else None,
         )
-        return Job(
+        return StudioJob(
             record["id"], spec, folder, record["state"], record["created"], record["message"]
         )
     except (KeyError, TypeError, json.JSONDecodeError) as error:

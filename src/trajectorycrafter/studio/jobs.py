@@ -17,12 +17,10 @@ from typing import Any
 import psutil
 
 from ..runtime.files import write_json
-from .job_records import RECORD, Job, JobSpec, State, make_job, read_job, write_job
+from .job_records import RECORD, JobSpec, State, StudioJob, make_job, read_job, write_job
 from .library import Library, folder_size
-from .progress import Progress, Track
+from .progress import Track
 from .worker import Worker
-
-__all__ = ["Job", "JobSpec", "Progress", "Queue", "State"]
 
 _IDLE_S = 120.0
 """After this time without a job the worker is ended, and its memory is free."""
@@ -42,13 +40,13 @@ class Queue:
         self.library = library
         library.make_room = self.make_room
         self._changed = threading.Condition(threading.RLock())
-        self._jobs: dict[str, Job] = _read_all(library.users)
+        self._jobs: dict[str, StudioJob] = _read_all(library.users)
         self._track = Track()
         self._worker: Worker | None = None
         self._thread: threading.Thread | None = None
         self._stopping = False
 
-    def submit(self, spec: JobSpec) -> Job:
+    def submit(self, spec: JobSpec) -> StudioJob:
         """Put a job at the end of the queue.
 
         Raises:
@@ -75,19 +73,19 @@ class Queue:
             self._changed.notify_all()
         return job
 
-    def jobs(self, user: str) -> list[Job]:
+    def jobs(self, user: str) -> list[StudioJob]:
         """A visitor's jobs, the newest first."""
         with self._changed:
             mine = [self._now(job) for job in self._jobs.values() if job.spec.user == user]
         return sorted(mine, key=lambda job: job.created, reverse=True)
 
-    def job(self, id: str, user: str) -> Job | None:
+    def job(self, id: str, user: str) -> StudioJob | None:
         """One job, if it is this visitor's."""
         with self._changed:
             job = self._jobs.get(id)
             return self._now(job) if job is not None and job.spec.user == user else None
 
-    def ahead(self, job: Job) -> int:
+    def ahead(self, job: StudioJob) -> int:
         """How many jobs of all visitors come before a waiting one."""
         with self._changed:
             others = [
@@ -175,7 +173,7 @@ class Queue:
             self._run(job)
             self.make_room(keep=job.id)
 
-    def _next(self) -> Job | None:
+    def _next(self) -> StudioJob | None:
         """The oldest waiting job, now running; None when the queue stops."""
         with self._changed:
             while not self._stopping:
@@ -199,7 +197,7 @@ class Queue:
             self._worker.close()
             self._worker = None
 
-    def _run(self, job: Job) -> None:
+    def _run(self, job: StudioJob) -> None:
         """Follow the worker through a job, up to its end or the worker's."""
         worker = self._worker
         assert worker is not None
@@ -225,7 +223,7 @@ class Queue:
             else:
                 self._set(now, "failed", worker.death())
 
-    def _set(self, job: Job, state: State, message: str = "") -> None:
+    def _set(self, job: StudioJob, state: State, message: str = "") -> None:
         job = replace(job, state=state, message=message)
         self._jobs[job.id] = job
         try:
@@ -235,15 +233,15 @@ class Queue:
             _log.error("job %s is %s, which could not be written: %s", job.id, state, error)
         self._changed.notify_all()
 
-    def _now(self, job: Job) -> Job:
+    def _now(self, job: StudioJob) -> StudioJob:
         if job.state != "running":
             return job
         return replace(job, progress=self._track.progress(time.monotonic()))
 
 
-def _read_all(users: Path) -> dict[str, Job]:
+def _read_all(users: Path) -> dict[str, StudioJob]:
     """The jobs on disk; one that was running waits again."""
-    jobs: dict[str, Job] = {}
+    jobs: dict[str, StudioJob] = {}
     for record in users.glob(f"*/jobs/*/{RECORD}"):
         try:
             job = read_job(record.parent)
@@ -254,7 +252,7 @@ def _read_all(users: Path) -> dict[str, Job]:
     return jobs
 
 
-def _for_visitor(message: str, job: Job) -> str:
+def _for_visitor(message: str, job: StudioJob) -> str:
     """A failure's words without the places of this machine."""
     return message.replace(str(job.spec.clip), "the clip").replace(str(job.folder), "the job")
 

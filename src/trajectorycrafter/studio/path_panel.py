@@ -1,18 +1,15 @@
 """The tab of whole paths: named moves, the pivot, paths from elsewhere, export."""
 
-from typing import TYPE_CHECKING, Any
-
 import torch
 import viser
 
 from ..geometry.presets import PRESETS
+from ..geometry.trajectories import Scale
 from . import drawings
-from .clip_panel import NO_CLIPS
-from .library import Clip
+from .clip_panel import ClipPanel
+from .desk import Desk
+from .editor import Editor
 from .resolving import FORMAT_SUFFIX
-
-if TYPE_CHECKING:
-    from .page import Page
 
 RANGES = {
     "degrees": (0.0, 90.0, 1.0),
@@ -22,15 +19,15 @@ RANGES = {
     "none": (0.0, 1.0, 1.0),
 }
 """Least, largest and step of a preset's amount, by its unit."""
-SCALES = {"scene units": "scene", "distances to the subject": "radius"}
+SCALES: dict[str, Scale] = {"scene units": "scene", "distances to the subject": "radius"}
 
 
 class PathPanel:
     """The path as a whole."""
 
-    def __init__(self, page: "Page"):
-        self._page = page
-        gui = page.client.gui
+    def __init__(self, desk: Desk, clips: ClipPanel):
+        self._desk, self._clips = desk, clips
+        gui = desk.client.gui
         self._preset = gui.add_dropdown("Move", tuple(PRESETS), initial_value="orbit-right")
         self._amount = gui.add_slider("Amount", min=0.0, max=90.0, step=1.0, initial_value=10.0)
         self._ease = gui.add_checkbox("Soft ends", True)
@@ -43,7 +40,7 @@ class PathPanel:
             self._import = gui.add_upload_button(
                 "Import a path", icon=viser.Icon.UPLOAD, color="gray"
             )
-            self._other = gui.add_dropdown("Clip", NO_CLIPS)
+            self._other = clips.offer("Clip")
             self._copy = gui.add_button("Copy its camera", icon=viser.Icon.CAMERA, color="gray")
             self._sigma = gui.add_slider(
                 "Smooth over", min=1.0, max=30.0, step=1.0, initial_value=6.0
@@ -56,43 +53,29 @@ class PathPanel:
             self._export = gui.add_button(
                 "Download the path", icon=viser.Icon.DOWNLOAD, color="gray"
             )
-        self.list_clips(page.clips.names)
-        self._connect()
+        desk.when(self._preset, lambda name: self._editor.choose_preset(name))
+        desk.when(self._amount, self._resized)
+        desk.when(self._ease, lambda ease: self._editor.edit(ease=ease))
+        desk.when(self._pick, lambda _: self._await_click())
+        desk.when(self._reset, lambda _: self._editor.set_pivot(None))
+        desk.when(self._import, lambda file: self._imported(file.name, file.content))
+        desk.when(self._copy, lambda _: self._copied())
+        desk.when(self._stabilise, lambda _: self._editor.stabilise(self._sigma.value))
+        desk.when(self._export, lambda _: self._exported())
 
-    def _connect(self) -> None:
-        page, session = self._page, self._page.session
-        page.when(self._preset, lambda name: self._do(session.editor.choose_preset, name))
-        page.when(self._amount, self._resized)
-        page.when(self._ease, lambda ease: self._do(session.editor.edit, ease=ease))
-        page.when(self._pick, lambda _: self._await_click())
-        page.when(self._reset, lambda _: self._do(session.editor.set_pivot, None))
-        page.when(self._import, lambda file: self._imported(file.name, file.content))
-        page.when(self._copy, lambda _: self._copied())
-        page.when(self._stabilise, lambda _: self._do(session.editor.stabilise, self._sigma.value))
-        page.when(self._export, lambda _: self._exported())
-
-    def _do(self, work: Any, *arguments: Any, **named: Any) -> None:
-        work(*arguments, **named)
-        self._page.redraw()
-
-    def list_clips(self, names: dict[str, Clip]) -> None:
-        """Clips whose camera can be copied."""
-        self._other.options = tuple(names)
+    @property
+    def _editor(self) -> Editor:
+        return self._desk.session.editor
 
     def refresh(self) -> None:
-        """The widgets say what the design says."""
-        design = self._page.session.design
+        design = self._desk.session.design
         preset = PRESETS[design.preset]
         least, largest, step = RANGES[preset.unit]
-        amount = design.amount
-        self._amount.min, self._amount.max, self._amount.step = (
-            min(least, amount),
-            max(largest, amount),
-            step,
-        )
-        self._preset.value, self._amount.value = design.preset, amount
-        self._amount.label = "Amount" if preset.unit == "none" else preset.unit.capitalize()
-        self._amount.disabled = preset.unit == "none"
+        slider, amount = self._amount, design.amount
+        slider.min, slider.max, slider.step = min(least, amount), max(largest, amount), step
+        self._preset.value, slider.value = design.preset, amount
+        slider.label = "Amount" if preset.unit == "none" else preset.unit.capitalize()
+        slider.disabled = preset.unit == "none"
         self._ease.value = design.ease
         turns = "" if design.pivot is None else " It turns about the clicked point."
         self._about.content = drawings.said(
@@ -105,36 +88,30 @@ class PathPanel:
         )
 
     def _resized(self, amount: float) -> None:
-        session = self._page.session
-        session.editor.edit(self._page.gesture("amount"), kind="preset", amount=amount)
-        self._page.redraw()
+        self._editor.edit(self._desk.gesture("amount"), kind="preset", amount=amount)
 
     def _await_click(self) -> None:
         """The next click into the scene chooses the pivot."""
-        page = self._page
-        page.session.clip  # noqa: B018  # says that a clip is needed
-        scene = page.client.scene
-        page.tell("Click a point of the scene.", "What it turns about", "blue")
+        desk, editor = self._desk, self._editor  # which needs a clip
+        scene = desk.client.scene
+        desk.tell("Click a point of the scene.", "What it turns about", "blue")
 
         @scene.on_click()
         def clicked(event: viser.SceneClickEvent) -> None:
             scene.remove_click_callback(clicked)
             origin, direction = torch.tensor(event.ray_origin), torch.tensor(event.ray_direction)
-            moment = int(page.session.path.source_frame[page.frame])
-            if page.attempt(lambda: page.session.editor.pivot_at(origin, direction, moment)):
-                page.redraw()
+            moment = int(editor.path.source_frame[desk.frame])
+            desk.do(lambda: editor.pivot_at(origin, direction, moment))
 
     def _imported(self, name: str, data: bytes) -> None:
-        scale = SCALES[self._scale.value]
-        self._page.session.editor.import_path(name, data, scale)  # pyright: ignore[reportArgumentType]
-        self._page.select(None)
+        self._editor.import_path(name, data, SCALES[self._scale.value])
+        self._desk.select(None)
 
     def _copied(self) -> None:
-        page, clip = self._page, self._page.clips.names[self._other.value]
-        with page.progress(f"Camera of {clip.name}") as tell:
-            page.session.copy_camera(clip.path, clip.name, tell)
-        page.redraw()
+        clip = self._clips.names[self._other.value]
+        with self._clips.progress(f"Camera of {clip.name}") as tell:
+            self._desk.session.copy_camera(clip.path, clip.name, tell)
 
     def _exported(self) -> None:
-        name, data = self._page.session.editor.export(self._format.value)
-        self._page.client.send_file_download(name, data, save_immediately=True)
+        name, data = self._editor.export(self._format.value)
+        self._desk.client.send_file_download(name, data, save_immediately=True)

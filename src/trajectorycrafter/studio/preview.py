@@ -20,20 +20,20 @@ from ..rendering.render import Render, render
 from .preparing import PreparedClip
 
 COARSE = 2
-"""Coverage is found at half the preview's size."""
+"""The shares are found at half the preview's size."""
 STRETCHED = 0.5
 """Source pixels per new pixel; with fewer a place counts as stretched."""
-INVENTED_COLOR, STRETCHED_COLOR = (196, 62, 62), (232, 190, 60)
+HOLE_COLOR, STRETCHED_COLOR = (196, 62, 62), (232, 190, 60)
 
 
 @dataclass(frozen=True)
-class Coverage:
+class FrameShares:
     """How much of each output frame is known, as shares that sum to 1."""
 
     seen: Float[Tensor, " T"]
     stretched: Float[Tensor, " T"]
     """Seen, but from farther away or more from the side than the new camera sees it."""
-    invented: Float[Tensor, " T"]
+    holes: Float[Tensor, " T"]
     """Never seen: what the model has to make up."""
 
 
@@ -70,10 +70,10 @@ class Preview:
             stretched = stretched.repeat(COARSE, 0).repeat(COARSE, 1)[: self._size[0]]
             stretched = stretched[:, : self._size[1]]
             pixels[stretched] = pixels[stretched] * 0.7 + np.array(STRETCHED_COLOR) * 0.3
-        pixels[~view.visible[0, 0].numpy()] = INVENTED_COLOR if marked else (16, 16, 16)
+        pixels[~view.visible[0, 0].numpy()] = HOLE_COLOR if marked else (16, 16, 16)
         return pixels
 
-    def coverage(self, cameras: Cameras, shown: Int[Tensor, " T"]) -> Coverage:
+    def shares(self, cameras: Cameras, shown: Int[Tensor, " T"]) -> FrameShares:
         """How much of each output frame is known.
 
         Args:
@@ -83,7 +83,7 @@ class Preview:
         view, stretched = self._stretched(cameras, shown)
         visible = view.visible.float().mean(dim=(1, 2, 3))
         loose = (stretched & view.visible).float().mean(dim=(1, 2, 3))
-        return Coverage(visible - loose, loose, 1 - visible)
+        return FrameShares(visible - loose, loose, 1 - visible)
 
     def _stretched(
         self, cameras: Cameras, shown: Int[Tensor, " T"]

@@ -22,7 +22,7 @@ _NEARLY = 0.95
 
 
 @dataclass(frozen=True)
-class Progress:
+class JobProgress:
     """How far a running job is."""
 
     stage: str
@@ -88,17 +88,17 @@ class Track:
         self.ended[self.stage] = now - self.began
         self.stage, self.began = stage, now
 
-    def progress(self, now: float) -> Progress:
+    def progress(self, now: float) -> JobProgress:
         """How far it is at this moment."""
         if not self.expected:
-            return Progress(self.stage, 0.0, None)
+            return JobProgress(self.stage, 0.0, None)
         total = sum(self.expected.values())
         passed = [name for name in self.expected if name in self.ended]
         done = sum(self.expected[name] for name in passed)
         present = self.expected.get(self.stage, 0.0)
         done += min(now - self.began, _NEARLY * present)
         self._furthest = max(self._furthest, min(done / total, 1.0))
-        return Progress(self.stage, self._furthest, self._slowness(passed) * (total - done))
+        return JobProgress(self.stage, self._furthest, self._slowness(passed) * (total - done))
 
     def _slowness(self, passed: list[str]) -> float:
         """Seconds that an expected second took so far; stages of moments tell nothing."""

@@ -1,7 +1,7 @@
 """The tab of full runs: model, speed, prompt, the plan, the queue and its results."""
 
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import viser
 
@@ -9,11 +9,11 @@ from ..config.redirect import MODELS
 from ..config.studio import SPEEDS
 from ..job.plan import duration
 from . import drawings
-from .jobs import Job
-from .server import GALLERY, result_url
-
-if TYPE_CHECKING:
-    from .page import Page
+from .answers import GALLERY, result_url
+from .desk import Desk
+from .job_records import StudioJob
+from .jobs import Queue
+from .library import User
 
 MOST_SHOWN = 6
 """Jobs in the panel; the gallery has them all."""
@@ -22,18 +22,18 @@ MOST_SHOWN = 6
 class RunPanel:
     """From the design to finished videos."""
 
-    def __init__(self, page: "Page"):
-        self._page = page
+    def __init__(self, desk: Desk, user: User, queue: Queue):
+        self._desk, self._user, self._queue = desk, user, queue
         self._cards: dict[str, JobCard] = {}
-        gui = page.client.gui
-        models = tuple(dict.fromkeys([*MODELS, page.session.settings.generator.model]))
-        generator = page.session.settings.generator
+        gui = desk.client.gui
+        generator = desk.session.settings.generator
+        models = tuple(dict.fromkeys([*MODELS, generator.model]))
         self._name = gui.add_text("Name", "")
         self._model = gui.add_dropdown("Model", models, initial_value=generator.model)
         self._speed = gui.add_dropdown("Speed", (*SPEEDS,))
         self._prompt = gui.add_text("Prompt", generator.prompt or "")
         self._seed = gui.add_number("Seed", generator.seed, min=0, step=1)
-        self._speed.value = page.session.speed
+        self._speed.value = desk.session.speed
         self._plan = gui.add_html("")
         self._generate = gui.add_button("Generate", icon=viser.Icon.SPARKLES, color="green")
         gui.add_html(
@@ -42,14 +42,12 @@ class RunPanel:
         )
         self._jobs = gui.add_folder("Jobs")
         self.refresh()
-        page.when(self._model, lambda _: self._chosen())
-        page.when(self._speed, lambda _: self._chosen())
-        page.when(self._prompt, lambda _: self._chosen())
-        page.when(self._seed, lambda _: self._chosen())
-        page.when(self._generate, lambda _: self._submitted())
+        for widget in (self._model, self._speed, self._prompt, self._seed):
+            desk.when(widget, lambda _: self._chosen())
+        desk.when(self._generate, lambda _: self._submitted())
 
     def _chosen(self) -> None:
-        session = self._page.session
+        session = self._desk.session
         prompt = self._prompt.value.strip() or None
         model, seed = self._model.value, int(self._seed.value)
         session.choose_run(model=model, prompt=prompt, seed=seed)
@@ -57,17 +55,16 @@ class RunPanel:
         self.refresh()
 
     def _submitted(self) -> None:
-        page, session = self._page, self._page.session
         self._chosen()
-        design = session.design
+        session, design = self._desk.session, self._desk.session.design
         made = {"preset": design.preset, "keys": "keys", "path": design.path_name}[design.kind]
         name = self._name.value.strip() or f"{session.name}, {made}"
-        page.queue.submit(session.job(page.user.id, name))
-        self.refresh_jobs()
+        self._queue.submit(session.job(self._user.id, name))
+        self._show_jobs()
 
     def refresh(self) -> None:
         """What the run will take."""
-        session = self._page.session
+        session = self._desk.session
         released = session.settings.generator.family == "released"
         # The other models read no words and have no steps to save.
         self._prompt.visible = released
@@ -77,16 +74,20 @@ class RunPanel:
         if session.is_open:
             self._plan.content = drawings.plan_table(session.estimates())
 
-    def refresh_jobs(self) -> None:
-        """The jobs as they stand."""
-        jobs = self._page.queue.jobs(self._page.user.id)[:MOST_SHOWN]
+    def watch(self) -> None:
+        """Show how the jobs stand, until the window is closed."""
+        while not self._desk.ended.wait(1.0):
+            self._desk.attempt(self._show_jobs)
+
+    def _show_jobs(self) -> None:
+        jobs = self._queue.jobs(self._user.id)[:MOST_SHOWN]
         there = {job.id for job in jobs}
         for gone in set(self._cards) - there:
             self._cards.pop(gone).remove()
         for job in reversed(jobs):
             if job.id not in self._cards:
                 with self._jobs:
-                    self._cards[job.id] = JobCard(self._page, job)
+                    self._cards[job.id] = JobCard(self._desk, self._queue, job)
             self._cards[job.id].show(job)
 
 
@@ -95,8 +96,8 @@ class JobCard:
 
     _count = 0
 
-    def __init__(self, page: "Page", job: Job):
-        gui = page.client.gui
+    def __init__(self, desk: Desk, queue: Queue, job: StudioJob):
+        gui = desk.client.gui
         self._shown: Any = None
         # The newest is on top.
         JobCard._count += 1
@@ -106,10 +107,10 @@ class JobCard:
             self._about = gui.add_html("")
             self._cancel = gui.add_button("Cancel", icon=viser.Icon.X, color="gray")
             self._remove = gui.add_button("Remove", icon=viser.Icon.TRASH, color="gray")
-        page.when(self._cancel, lambda _: page.queue.cancel(job.id))
-        page.when(self._remove, lambda _: page.queue.remove(job.id))
+        desk.when(self._cancel, lambda _: queue.cancel(job.id))
+        desk.when(self._remove, lambda _: queue.remove(job.id))
 
-    def show(self, job: Job) -> None:
+    def show(self, job: StudioJob) -> None:
         """How it stands now."""
         state = (job.state, job.progress, job.message)
         if state == self._shown:
@@ -127,7 +128,7 @@ class JobCard:
         self._folder.remove()
 
 
-def job_html(job: Job) -> str:
+def job_html(job: StudioJob) -> str:
     """State, result and downloads of a job."""
     words = f"<b>{escape(job.state)}</b>"
     if job.progress is not None and job.state == "running":

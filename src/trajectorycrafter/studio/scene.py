@@ -6,6 +6,7 @@ hidden, so that scrubbing costs a message of a few bytes.
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ MOST_POINTS = 36_000
 """Of a moment, in the browser."""
 SHOWN_CAMERAS = 7
 """Pyramids drawn along the path."""
-ORANGE, BLUE, GREEN, GREY = (255, 150, 40), (70, 150, 255), (90, 220, 120), (150, 150, 150)
+ORANGE, BLUE, GREEN, GRAY = (255, 150, 40), (70, 150, 255), (90, 220, 120), (150, 150, 150)
 
 
 def placed(camera_to_world: Float[Tensor, "4 4"]) -> tuple[np.ndarray, np.ndarray]:
@@ -46,7 +47,7 @@ def vertical_fov(K: Float[Tensor, "3 3"], height: int) -> float:
     return 2 * math.atan(height / 2 / float(K[1, 1]))
 
 
-class Scene:
+class SceneView:
     """What one browser window shows of a session."""
 
     def __init__(
@@ -79,20 +80,12 @@ class Scene:
         self._moments, self._keys, self._gizmo, self._shown = {}, {}, None, -1
         self._camera, self._pyramids = None, None
         self._clip = clip
-        self._show_source_path()
+        source = clip.source
+        if float(np.ptp(source.centers.numpy(), axis=0).max()) > 1e-6:
+            lines = frustum_lines(source[_spread(len(source))], 0.05 * clip.radius)
+            self._way("/source_path/line", source, np.array(GRAY), 2.0)
+            self._lines("/source_path/cameras", lines, np.array(GRAY), 1.0)
         self.go_home()
-
-    def _show_source_path(self) -> None:
-        """Where the source camera went, if it moved."""
-        source = self._opened.source
-        centres = source.centers.numpy()
-        if len(source) == 1 or float(np.ptp(centres, axis=0).max()) < 1e-6:
-            return
-        pieces = np.stack([centres[:-1], centres[1:]], axis=1)
-        self._lines("/source_path/line", pieces, np.tile(GREY, (len(pieces), 1)), 2.0)
-        lines = frustum_lines(source[_spread(len(source))], 0.05 * self._opened.radius)
-        lines = lines.reshape(-1, 2, 3)
-        self._lines("/source_path/cameras", lines, np.tile(GREY, (len(lines), 1)), 1.0)
 
     @property
     def _opened(self) -> PreparedClip:
@@ -102,8 +95,8 @@ class Scene:
 
     def send(self, moment: int) -> None:
         """Bring the points of a moment to the browser, hidden, unless they are there."""
-        clip = self._clip
-        if clip is None or moment in self._moments:
+        clip = self._opened
+        if moment in self._moments:
             return
         kept = clip.cloud.valid[moment].nonzero()[:, 0]
         kept = kept[:: max(1, math.ceil(len(kept) / MOST_POINTS))]
@@ -132,80 +125,100 @@ class Scene:
 
     def show_moment(self, moment: int) -> None:
         """The cloud and the source camera of a source frame."""
-        clip = self._clip
-        if clip is None or moment == self._shown:
+        if moment == self._shown:
             return
         self.send(moment)
         before, self._shown = self._shown, moment
         self._moments[moment].visible = True
         if before in self._moments:
             self._moments[before].visible = False
-        source = clip.source
-        wxyz, position = placed(source.camera_to_world[moment])
-        self._scene.add_camera_frustum(
+        clip = self._opened
+        self._frustum(
             "/source",
-            vertical_fov(source.K[moment], source.height),
-            source.width / source.height,
-            scale=0.16 * clip.radius,
-            color=GREY,
+            clip.source,
+            moment,
+            size=0.16,
+            color=GRAY,
             thickness=1.5,
-            thickness_units="screen",
             image=clip.pictures[moment].numpy()[::2, ::2],
             format="jpeg",
             jpeg_quality=70,
-            wxyz=wxyz,
-            position=position,
-            cast_shadow=False,
+            visible=True,
         )
 
-    def show_path(self, cameras: Cameras, frame: int) -> None:
-        """The new camera's way from dark to bright, some pyramids on it, and where it is now."""
-        clip = self._opened
-        centres = cameras.centers.numpy()
-        if len(centres) > 1:
-            pieces = np.stack([centres[:-1], centres[1:]], axis=1)
-            self._lines("/path/line", pieces, _ramp(len(pieces)), 3.0)
+    def show_design(self, design: Design, cameras: Cameras, selected: int | None) -> None:
+        """The new camera's way, its keys, a gizmo on the selected one, and the pivot.
+
+        Args:
+            cameras: the design's, one per output frame.
+            selected: output frame of a key.
+        """
+        self._show_path(cameras)
+        self._show_keys(design, cameras, selected)
+        radius = self._opened.radius
+        self._scene.add_icosphere(
+            "/pivot",
+            radius=0.025 * radius,
+            color=ORANGE if design.pivot is not None else GRAY,
+            position=design.pivot or (0.0, 0.0, radius),
+            cast_shadow=False,
+            receive_shadow=False,
+        )
+
+    def _show_path(self, cameras: Cameras) -> None:
+        """From dark to bright, with some pyramids on it."""
+        if len(cameras) > 1:
+            self._way("/path/line", cameras, _ramp(len(cameras) - 1), 3.0)
         chosen = _spread(len(cameras))
-        lines = frustum_lines(cameras[chosen], 0.07 * clip.radius)
-        colors = np.repeat(_ramp(len(chosen))[:, None], lines.shape[1], axis=1)
-        pyramids = self._lines("/path/cameras", lines.reshape(-1, 2, 3), colors.reshape(-1, 3), 1.2)
-        self._pyramids = pyramids, centres[chosen]
+        lines = frustum_lines(cameras[chosen], 0.07 * self._opened.radius)
+        pyramids = self._lines("/path/cameras", lines, _ramp(len(chosen))[:, None], 1.2)
+        self._pyramids = pyramids, cameras.centers[chosen].numpy()
         self.clear_the_view()
-        self.show_frame(cameras, frame)
 
     def show_frame(self, cameras: Cameras, frame: int) -> None:
         """The new camera in an output frame."""
-        clip = self._opened
-        wxyz, position = placed(cameras.camera_to_world[frame])
-        self._camera = self._scene.add_camera_frustum(
-            "/camera",
-            vertical_fov(cameras.K[frame], cameras.height),
-            cameras.width / cameras.height,
-            scale=0.13 * clip.radius,
-            color=ORANGE,
-            thickness=2.5,
-            thickness_units="screen",
-            wxyz=wxyz,
-            position=position,
-            visible=not self._in_the_way(position),
-            cast_shadow=False,
+        self._camera = self._frustum(
+            "/camera", cameras, frame, size=0.13, color=ORANGE, thickness=2.5
         )
+
+    def _way(self, name: str, cameras: Cameras, colors: np.ndarray, width: float) -> None:
+        """A line through the cameras; a color for each of its pieces, or one."""
+        centers = cameras.centers.numpy()
+        self._lines(name, np.stack([centers[:-1], centers[1:]], axis=1), colors, width)
 
     def _lines(
         self, name: str, pieces: np.ndarray, colors: np.ndarray, width: float
     ) -> viser.LineSegmentsHandle:
+        """Pieces with two ends each, `... 2 3`, and their colors, `... 3`, which may broadcast."""
+        colors = np.broadcast_to(np.expand_dims(colors, -2), pieces.shape)
         return self._scene.add_line_segments(
             name,
-            pieces.astype(np.float32),
-            np.repeat(colors[:, None], 2, axis=1).astype(np.uint8),
+            pieces.reshape(-1, 2, 3).astype(np.float32),
+            colors.reshape(-1, 2, 3).astype(np.uint8),
             thickness=width,
             thickness_units="screen",
         )
 
+    def _frustum(
+        self, name: str, cameras: Cameras, frame: int, *, size: float, **look: Any
+    ) -> viser.CameraFrustumHandle:
+        """A camera as a pyramid, `size` times as large as the subject is far."""
+        wxyz, position = placed(cameras.camera_to_world[frame])
+        return self._scene.add_camera_frustum(
+            name,
+            vertical_fov(cameras.K[frame], cameras.height),
+            cameras.width / cameras.height,
+            scale=size * self._opened.radius,
+            thickness_units="screen",
+            wxyz=wxyz,
+            position=position,
+            cast_shadow=False,
+            **{"visible": not self._in_the_way(position)} | look,
+        )
+
     # Keys ----------------------------------------------------------------------------------------
 
-    def show_keys(self, design: Design, cameras: Cameras, selected: int | None) -> None:
-        """The keys, and a gizmo on the selected one."""
+    def _show_keys(self, design: Design, cameras: Cameras, selected: int | None) -> None:
         frames = {key.frame or 0 for key in design.keys} if design.kind == "keys" else set()
         for frame in set(self._keys) - frames:
             self._keys.pop(frame).remove()
@@ -217,29 +230,17 @@ class Scene:
                 key.wxyz, key.position, key.color = wxyz, position, color
                 key.fov = vertical_fov(cameras.K[frame], cameras.height)
             else:
-                self._keys[frame] = self._new_key(frame, cameras, color)
+                self._keys[frame] = self._frustum(
+                    f"/keys/{frame}",
+                    cameras,
+                    frame,
+                    size=0.075,
+                    color=color,
+                    thickness=2.0,
+                    variant="filled",
+                )
+                self._keys[frame].on_click(lambda _, frame=frame: self._chosen(frame))
         self._place_gizmo(cameras, selected if selected in frames else None)
-
-    def _new_key(
-        self, frame: int, cameras: Cameras, color: tuple[int, int, int]
-    ) -> viser.CameraFrustumHandle:
-        wxyz, position = placed(cameras.camera_to_world[frame])
-        handle = self._scene.add_camera_frustum(
-            f"/keys/{frame}",
-            vertical_fov(cameras.K[frame], cameras.height),
-            cameras.width / cameras.height,
-            scale=0.075 * self._opened.radius,
-            color=color,
-            thickness=2.0,
-            thickness_units="screen",
-            variant="filled",
-            wxyz=wxyz,
-            position=position,
-            visible=not self._in_the_way(position),
-            cast_shadow=False,
-        )
-        handle.on_click(lambda _: self._chosen(frame))
-        return handle
 
     def _place_gizmo(self, cameras: Cameras, selected: int | None) -> None:
         if selected is None:
@@ -248,21 +249,22 @@ class Scene:
                 self._gizmo = None
             return
         wxyz, position = placed(cameras.camera_to_world[selected])
-        if self._gizmo is None:
-            self._gizmo = self._scene.add_transform_controls(
-                "/gizmo",
-                scale=0.18 * self._opened.radius,
-                line_width=2.0,
-                disable_sliders=True,
-                opacity=0.9,
-                wxyz=wxyz,
-                position=position,
-                visible=not self._in_the_way(position),
-            )
-            self._gizmo.on_update(self._gizmo_moved)
+        visible = not self._in_the_way(position)
+        if self._gizmo is not None:
+            self._gizmo.wxyz, self._gizmo.position = wxyz, position
+            self._gizmo.visible = visible
             return
-        self._gizmo.wxyz, self._gizmo.position = wxyz, position
-        self._gizmo.visible = not self._in_the_way(position)
+        self._gizmo = self._scene.add_transform_controls(
+            "/gizmo",
+            scale=0.18 * self._opened.radius,
+            line_width=2.0,
+            disable_sliders=True,
+            opacity=0.9,
+            wxyz=wxyz,
+            position=position,
+            visible=visible,
+        )
+        self._gizmo.on_update(self._gizmo_moved)
 
     def _gizmo_moved(self, event: viser.TransformControlsEvent) -> None:
         # Poses that we set ourselves come back without a client.
@@ -278,8 +280,8 @@ class Scene:
                 if node.visible != visible:
                     node.visible = visible
         if self._pyramids is not None:
-            pyramids, centres = self._pyramids
-            pyramids.visible = not any(self._in_the_way(centre) for centre in centres)
+            pyramids, centers = self._pyramids
+            pyramids.visible = not any(self._in_the_way(centre) for centre in centers)
 
     def _in_the_way(self, position: np.ndarray) -> bool:
         try:
@@ -287,18 +289,6 @@ class Scene:
         except AssertionError:
             return False
         return float(np.linalg.norm(position - here)) < 0.2 * self._opened.radius
-
-    def show_pivot(self, pivot: tuple[float, float, float] | None) -> None:
-        """A small ball at the point that the path turns about."""
-        clip = self._opened
-        self._scene.add_icosphere(
-            "/pivot",
-            radius=0.025 * clip.radius,
-            color=ORANGE if pivot is not None else GREY,
-            position=pivot or (0.0, 0.0, clip.radius),
-            cast_shadow=False,
-            receive_shadow=False,
-        )
 
     # The viewport --------------------------------------------------------------------------------
 
@@ -356,7 +346,7 @@ def _spread(frames: int) -> list[int]:
 
 
 def _ramp(count: int) -> np.ndarray:
-    """Colours from dark blue to bright yellow, `count 3`."""
+    """Colors from dark blue to bright yellow, `count 3`."""
     stops = np.array([(70, 60, 140), (40, 140, 150), (120, 200, 90), (250, 230, 60)])
     at = np.linspace(0, len(stops) - 1, count)
     return np.stack([np.interp(at, range(len(stops)), channel) for channel in stops.T], axis=1)

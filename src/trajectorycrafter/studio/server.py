@@ -22,12 +22,10 @@ from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
-from .answers import GALLERY, SAFE_HEADERS, Answer, answer, result_url
+from .answers import SAFE_HEADERS, Answer, answer
 from .gate import Gate, Refusal, is_this_machine, new_token
 from .jobs import Queue
 from .library import Library, User
-
-__all__ = ["GALLERY", "Studio", "result_url", "serve"]
 
 _DOWNLOAD_S = 1800.0
 """Time that a download may take over a slow line."""

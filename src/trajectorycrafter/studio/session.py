@@ -21,9 +21,9 @@ from ..job.plan import Estimate, planned
 from .advice import path_warnings
 from .editing import Design
 from .editor import Editor
-from .jobs import JobSpec
+from .job_records import JobSpec
 from .preparing import PreparedClip, Preparer, Tell, measured_speed
-from .preview import Coverage, Preview
+from .preview import FrameShares, Preview
 
 FULL = next(iter(SPEEDS))
 
@@ -41,7 +41,7 @@ class Session:
         self.settings = settings or RedirectSettings()
         self._lock = threading.RLock()
         self._opened: tuple[Editor, Preview] | None = None
-        self._covered: tuple[Trajectory, Coverage] | None = None
+        self._shares: tuple[Trajectory, FrameShares] | None = None
         self._gflops: float | None = None
         self.name, self.speed = "", FULL
 
@@ -56,7 +56,7 @@ class Session:
         prepared = self._preparer(clip, self.settings, tell)
         with self._lock:
             self._opened = Editor(prepared), Preview(prepared)
-            self._covered, self.name = None, name
+            self._shares, self.name = None, name
 
     def change_source(self, source: str, tell: Tell = lambda stage, share: None) -> None:
         """Find the source cameras another way: static, colmap or file:PATH.
@@ -69,7 +69,7 @@ class Session:
         prepared = self._preparer(self.clip.path, settings, tell)
         with self._lock:
             self._opened = Editor(prepared, self.editor.history), Preview(prepared)
-            self.settings, self._covered = settings, None
+            self.settings, self._shares = settings, None
 
     def copy_camera(self, clip: Path, name: str, tell: Tell = lambda stage, share: None) -> None:
         """Move as the camera of another video moved, in proportion to the scene.
@@ -137,17 +137,17 @@ class Session:
         """The source frame that an output frame shows."""
         return self.clip.pictures[int(self.path.source_frame[frame])].numpy()
 
-    def coverage(self) -> Coverage:
+    def shares(self) -> FrameShares:
         """How much of every output frame is known."""
         current = self.editor.current
-        if self._covered is None or self._covered[0] is not current.path:
-            found = self._parts[1].coverage(current.cameras, current.path.source_frame)
-            self._covered = current.path, found
-        return self._covered[1]
+        if self._shares is None or self._shares[0] is not current.path:
+            found = self._parts[1].shares(current.cameras, current.path.source_frame)
+            self._shares = current.path, found
+        return self._shares[1]
 
     def warnings(self) -> list[str]:
         """Where the path leaves what a model can be expected to do, a sentence each."""
-        return path_warnings(self.path, self.clip, self.coverage())
+        return path_warnings(self.path, self.clip, self.shares())
 
     def estimates(self) -> list[Estimate]:
         """Seconds and memory of the full run's stages on this machine."""

@@ -21,7 +21,7 @@ from ...geometry.cameras import Cameras
 from ...rendering.completion import fill
 from ...rendering.memory import other_moments
 from ...rendering.point_cloud import lift
-from ...rendering.render import Render, coverage, double_reproject, render
+from ...rendering.render import Render, double_reproject, hole_share, render
 from ...rendering.shot import Shot
 from ...video.clip import Depth, Video
 from .draws import RandomPath, paths, rejected_holes, seek_path, wanted_holes
@@ -60,7 +60,7 @@ def reproject(
 
     def holes(path: RandomPath) -> float:
         chosen = video[few], depth[few], cameras[few], novel(path)[few]
-        return float(coverage(double_reproject(*chosen)[0]).mean())
+        return float(hole_share(double_reproject(*chosen)[0]).mean())
 
     wanted = wanted_holes(settings.hole, rng)
     path = seek_path(paths(settings.path, rng), holes, wanted, settings.hole)
@@ -92,7 +92,7 @@ def checked_share(view: Render, settings: Curation) -> float:
     Raises:
         RejectedError: outside of the limits, which the preview did not show.
     """
-    share = round(float(coverage(view).mean()), 5)
+    share = round(float(hole_share(view).mean()), 5)
     if not settings.hole.holes[0] <= share <= settings.hole.holes[1]:
         raise rejected_holes(share, settings.hole.holes)
     return share

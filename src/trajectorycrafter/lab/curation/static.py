@@ -15,7 +15,7 @@ from torch import Tensor
 from ...config.curation import Curation
 from ...geometry.cameras import Cameras
 from ...rendering.point_cloud import lift
-from ...rendering.render import coverage, render
+from ...rendering.render import hole_share, render
 from ...rendering.shot import Shot
 from ...video.clip import Depth, Video
 from .draws import rejected_holes, wanted_holes
@@ -71,7 +71,7 @@ def split(posed: Posed, settings: Curation, rng: np.random.Generator) -> Triplet
         first, second, overlap = pairs[i]
         source, target = (posed[start : start + frames] for start in (first, second))
         cloud = lift(source.video[few], source.depth[few], source.cameras[few])
-        found = float(coverage(render(cloud, target.cameras[few])).mean())
+        found = float(hole_share(render(cloud, target.cameras[few])).mean())
         if wanted[0] <= found <= wanted[1]:
             info = {"overlap": round(overlap, 4), "segments": [first, second]}
             return _triplet(source, target, info, settings)

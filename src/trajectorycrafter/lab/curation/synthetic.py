@@ -21,7 +21,7 @@ from torch import Tensor
 from ...config.curation import Curation
 from ...geometry.cameras import Cameras
 from ...rendering.point_cloud import lift
-from ...rendering.render import coverage, render
+from ...rendering.render import hole_share, render
 from ...video.clip import Depth, Video
 from ..samples import Kind
 from ..synthetic.scene import Scene
@@ -117,7 +117,7 @@ def _target(
         walked = cameras(path)
         if not _free(scene, walked, times):
             return math.inf
-        return float(coverage(render(cloud, walked[few])).mean())
+        return float(hole_share(render(cloud, walked[few])).mean())
 
     wanted = wanted_holes(settings.hole, rng)
     path = seek_path(paths(settings.path, rng), holes, wanted, settings.hole)
