@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .lab.evaluation.records import Evaluation
 
 Flat = tyro.conf.OmitArgPrefixes
-Clip = Annotated[str, tyro.conf.Positional]
+Clip = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="CLIP")]
 
 
 def redirect(
@@ -54,9 +54,9 @@ def redirect(
     Args:
         clip: A video, a folder of images, an image, the word demo for the clip in the package, or a
             manifest of clips (.csv, .jsonl).
-        out: Folder for the new video and all that led to it.
-        parity: Do as the released system does: 576x1024 stretched, its camera, splatting, cleaning.
-        overwrite: Replace an earlier run's files in the folder.
+        out: Folder for the new video and everything that led to it.
+        parity: Reproduce the released system: 576x1024 stretched, its camera, splatting, cleaning.
+        overwrite: Replace the files of an earlier run in the folder once this run is whole.
         resume: Go on with a run that was stopped.
     """
     settings = RedirectSettings(frames, camera, depth, generator, machine, parity)
@@ -81,8 +81,8 @@ def render(
         clip: A video, a folder of images, an image, the word demo for the clip in the package, or a
             manifest of clips (.csv, .jsonl).
         out: Folder for the render, its mask, the depth and the path.
-        parity: Do as the released system does: 576x1024 stretched, its camera, splatting, cleaning.
-        overwrite: Replace an earlier run's files in the folder.
+        parity: Reproduce the released system: 576x1024 stretched, its camera, splatting, cleaning.
+        overwrite: Replace the files of an earlier run in the folder once this run is whole.
         resume: Go on with a run that was stopped.
     """
     settings = RedirectSettings(frames, camera, depth, GeneratorSettings(), machine, parity)
@@ -108,7 +108,7 @@ def _reshoot(
 
 
 def doctor(weights: Path | None = None) -> None:
-    """Say what this machine can run, and which weights and optional packages are found.
+    """Report what this machine can run, and which weights and optional packages are installed.
 
     Args:
         weights: A folder with downloaded weights; default: the Hugging Face cache.
@@ -119,7 +119,7 @@ def doctor(weights: Path | None = None) -> None:
 
 
 def studio(
-    clip: Annotated[str | None, tyro.conf.Positional] = None,
+    clip: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[CLIP]")] = None,
     server: Flat[StudioServer] = StudioServer(),
     limits: Flat[Limits] = Limits(),
     frames: Flat[ClipSettings] = ClipSettings(),
@@ -184,7 +184,7 @@ def encode(
 
     Args:
         out: The caches are made in here, named as the folders of samples.
-        dtype: Of the stored latents.
+        dtype: Number format of the stored latents.
     """
     from .config.training_presets import chosen
     from .lab.training.encoding import encode as run
@@ -199,7 +199,7 @@ def distill(
     rounds: tuple[int, ...] = (32, 16, 8, 4),
     guidance: float = 6.0,
 ) -> None:
-    """Train a student of few steps, one pass each, from a guided model of many.
+    """Train a student that needs few steps, one pass each, from a guided model that needs many.
 
     Args:
         teacher: Folder or hub id of the many-step transformer.
@@ -240,10 +240,10 @@ def _benchmark(settings: Synthetic4D | Real4D | IPhone | VBench, folder: OutFold
 
     found = run(settings, folder.out, overwrite=folder.overwrite, resume=folder.resume)
     print(markdown(found))
-    _told(found, folder)
+    _finish(found, folder)
 
 
-def _told(found: "Evaluation", folder: OutFolder) -> None:
+def _finish(found: "Evaluation", folder: OutFolder) -> None:
     """Where the report is; failures set the exit code."""
     print(f"report: {folder.out / 'report.html'}")
     if any(entry.error for entry in found.entries):
@@ -279,7 +279,7 @@ def manifest(
         overwrite=folder.overwrite,
         resume=folder.resume,
     )
-    _told(found, folder)
+    _finish(found, folder)
 
 
 def compare(
@@ -287,11 +287,11 @@ def compare(
     b: Annotated[Path, tyro.conf.Positional],
     out: Path | None = None,
 ) -> None:
-    """Tell what changed between two evaluations of the same clips; also written --compare A B.
+    """Show what changed between two evaluations of the same clips; also written --compare A B.
 
     Args:
         a: A report.json.
-        b: Another one.
+        b: The report.json to compare it with.
         out: Folder for the comparison as a page.
     """
     from .lab.evaluation.comparison import compare as run

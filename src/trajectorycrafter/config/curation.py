@@ -69,14 +69,14 @@ class PathSettings:
 
 @dataclass(frozen=True)
 class HoleSettings:
-    """How much of the picture shall be missing, and how hard it is tried."""
+    """How much of the picture should be missing, and how many tries that is worth."""
 
     holes: tuple[float, float] = (0.05, 0.6)
     """Smallest and largest share of a sample's pixels that are hole."""
     hole_histogram: tuple[float, ...] | None = None
     """Wanted frequencies in bins of equal width between the two; default: as the paths give it."""
     tries: int = 6
-    """Paths or pairs of segments tried before a window is turned away."""
+    """Paths or pairs of segments tried before a window is rejected."""
 
 
 @dataclass(frozen=True)
@@ -130,17 +130,17 @@ class Curation:
     fov: float | None = None
     """Horizontal field of view of clips without cameras, degrees; default: as --depth."""
     source_cameras: str = "static"
-    """Of clips without cameras: static (as the paper), or colmap."""
+    """For clips without cameras: static (as in the paper), or colmap."""
     captioner: str = "fixed:"
     """For clips without words of their own: blip2, or fixed:WORDS."""
     weights: Path | None = None
     """A folder with downloaded weights; default: the Hugging Face cache."""
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
-    """Of depth and captions."""
+    """Where depth and captions are computed."""
     reference: int = 10
     """Reference frames of a sample, the first of its source."""
     reference_from: Literal["source", "around"] = "source"
-    """Of pairs, whose source is the target itself: its own frames, as in the paper, whose first
+    """For pairs, whose source is the target itself: its own frames, as in the paper, whose first
     stage looks at none; or frames before and after the window, which give nothing away."""
     memory: int = 6
     """Other moments of the source whose points make the second condition; 0 leaves it out."""
@@ -149,7 +149,7 @@ class Curation:
     least_scores: dict[str, float] = field(default_factory=dict)
     """Smallest scores of a clip, by OpenVid's column: aesthetic, motion, temporal_consistency."""
     licence: str = "unknown"
-    """Of a folder's clips; the named sets know theirs."""
+    """License of a folder's clips; the named data sets know theirs."""
     clips: int = 0
     """At most so many clips, drawn by the seed; 0 takes all."""
     per_shard: int = 64

@@ -87,11 +87,11 @@ class GeneratorSettings:
     prompt: str | None = None
     """What the video shows; default: the captioner's words."""
     captioner: str = "blip2"
-    """Who writes the prompt if none is given: blip2, or fixed:WORDS. Not read by fill."""
+    """What writes the prompt if none is given: blip2, or fixed:WORDS. fill needs no prompt."""
     negative_prompt: str = NEGATIVE_PROMPT
-    """What the video shall not be."""
+    """What the video should not look like."""
     steps: int | None = None
-    """Denoising steps; default: 50, and 1 of the embedded model."""
+    """Denoising steps; default: 50, or 1 for the embedded model."""
     blend: Literal["auto", "on", "off"] = "auto"
     """Keep true pixels where the render has them, with soft borders and matched colours; off gives
     the bare network's frames. auto: on for the embedded model, off for all others."""
@@ -130,13 +130,13 @@ class MachineSettings:
     """Where it runs."""
 
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
-    """auto takes the first of cuda, mps, cpu that is there."""
+    """auto takes the first of cuda, mps and cpu that this machine has."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """auto: bfloat16 on CUDA, float32 elsewhere."""
     weights: Path | None = None
     """A folder with downloaded weights; default: the Hugging Face cache."""
     offload: Literal["model", "group", "none"] = "model"
-    """What waits in main memory on a GPU: all parts but one, all layers but a few, nothing."""
+    """With a GPU, what waits in main memory: all parts but one, all layers but a few, nothing."""
     tiling: bool = False
     """Encode and decode video in tiles: less memory, a little slower."""
 
@@ -176,7 +176,7 @@ class RedirectSettings:
     generator: GeneratorSettings = field(default_factory=GeneratorSettings)
     machine: MachineSettings = field(default_factory=MachineSettings)
     parity: bool = False
-    """Do as the released system does: 576x1024 stretched, its camera, splatting and cleaning."""
+    """Reproduce the released system: 576x1024 stretched, its camera, splatting and cleaning."""
 
     @property
     def way(self) -> Way:

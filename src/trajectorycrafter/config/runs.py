@@ -10,9 +10,9 @@ class BatchSettings:
     """How the clips of a manifest are shared out."""
 
     engine: Literal["local", "ray"] = "local"
-    """Of a manifest: processes of this machine, or a Ray cluster."""
+    """For a manifest: processes on this machine, or a Ray cluster."""
     workers: int = 1
-    """Of a manifest: clips at a time."""
+    """For a manifest: how many clips are made at a time."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class OutFolder:
     """Where the results are written."""
 
     out: Path
-    """Folder for the results, the report or card, and all that led to them."""
+    """Folder for the results, the report or card, and everything that led to them."""
     overwrite: bool = False
-    """Replace an earlier run's files in the folder."""
+    """Replace the files of an earlier run in the folder once this run is whole."""
     resume: bool = False
     """Go on with a run that was stopped."""

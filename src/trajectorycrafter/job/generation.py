@@ -60,7 +60,7 @@ def load_generator(
     """The generator of `settings.generator.model`: fill, embedded, 5b, a folder or a hub id.
 
     Raises:
-        ValueError: a model that this version has not got.
+        ValueError: a model that this version does not have.
         FileNotFoundError: weights that cannot be found or downloaded.
     """
     generator = settings.generator
@@ -75,7 +75,7 @@ def load_generator(
 
 
 def check_model(settings: RedirectSettings) -> None:
-    """Say before long work begins if the model's weights are not to be had.
+    """Checks before long work that the weights of the model can be found.
 
     Raises:
         ValueError, FileNotFoundError: as `load_generator`.

@@ -57,7 +57,7 @@ class TrajectoryCrafter:
             settings: everything else; see `config.redirect.RedirectSettings`.
 
         Raises:
-            ValueError: an unknown name, or a device this machine has not got.
+            ValueError: an unknown name, or a device that this machine does not have.
         """
         settings = settings or RedirectSettings()
         if isinstance(model, str):

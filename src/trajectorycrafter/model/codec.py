@@ -131,7 +131,7 @@ class RenderDecoder(ModelMixin, ConfigMixin):
     Convolutions over time at the coarse level keep neighbouring frames together.
 
     Args:
-        latent_channels: Of the codec.
+        latent_channels: Channels of the codec's latents.
         widths: Channels at a quarter and an eighth of the resolution.
         depth: Residual units at a quarter, on each side, and at an eighth.
         smooth: Standard deviation, in pixels, of the Gaussian through which goes what is added to

@@ -1,4 +1,4 @@
-"""What the model is told: render, visibility, reference and text, turned into tensors here only.
+"""What the model is given: render, visibility, reference and text, turned into tensors here only.
 
 The one thing a reader would get wrong: outside this file frames are [0, 1] and `visible` is True
 where something was seen. The released model wants [-1, 1] with holes of exactly -1, a mask that is

@@ -82,7 +82,7 @@ class EmbeddedModel:
         Args:
             reference: frames of the source; None leaves the reference out.
             steps: of denoising.
-            generator: of the noise it starts from.
+            generator: draws the noise that it starts from.
         """
         filled = self.encode(pictures.filled)
         condition = self.condition(pictures, filled)
@@ -148,7 +148,7 @@ class EmbeddedModel:
 
 
 def check_weights(folder: Path) -> None:
-    """Say if a part of the model is not there.
+    """Checks that every part of the model is there.
 
     Raises:
         FileNotFoundError: naming what is missing.

@@ -10,7 +10,7 @@ render itself is never touched:
 5. a smooth multi-scale fill (push-pull pyramid) from around each hole, in which the far side wins;
 6. a soft seam of a pixel or two.
 
-The one thing a reader would get wrong: a source camera that stands still is told by its matrices,
+The one thing a reader would get wrong: a source camera that stands still is known by its matrices,
 but whether the *picture* stands still is measured per pixel, so a moving camera wrongly declared
 static finds little that agrees and costs little.
 """

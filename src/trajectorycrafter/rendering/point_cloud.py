@@ -27,7 +27,7 @@ class DynamicPointCloud:
     colors: Float[Tensor, "T N 3"]
     """RGB in [0, 1]."""
     valid: Bool[Tensor, "T N"]
-    """True for points that shall be drawn."""
+    """True for points that are drawn."""
     spacing: Float[Tensor, "T N"]
     """Distance to the neighbouring points of the same surface, scene units; sets the drawn size."""
 

@@ -83,7 +83,7 @@ def run_all(
 
 
 def check_engine(engine: Engine, workers: int) -> None:
-    """Say before any work if nothing can be run this way.
+    """Checks before any work that something can be run this way.
 
     Raises:
         ValueError: fewer than one worker, an unknown engine, or Ray is not installed.

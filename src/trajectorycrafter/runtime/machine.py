@@ -20,7 +20,7 @@ def pick_device(name: str) -> torch.device:
     """`auto` is the first of cuda, mps, cpu that is there.
 
     Raises:
-        ValueError: a device that this machine has not got.
+        ValueError: a device that this machine does not have.
     """
     there = {
         "cuda": torch.cuda.is_available(),
