@@ -1,7 +1,7 @@
 """ComfyUI nodes: load a clip, its depth, a camera path, the render, the new video.
 
 The one thing a reader would get wrong: the nodes are not written but made, from the signatures and
-settings of `calls.py`; docs/comfyui.md says how ComfyUI finds them.
+settings of `calls.py`; docs/use/comfyui.md says how ComfyUI finds them.
 """
 
 from ..geometry.presets import PRESETS
