@@ -1,7 +1,7 @@
 """Check that mesh scenes are exact: depth against the floor and against a second view. Needs EGL.
 
 `python scripts/check_mesh_scenes.py ASSETS --seeds 4` prints one row per scene and ends with an
-error if a limit is passed. ASSETS is the folder that `docs/synthetic_meshes.md` describes.
+error if a limit is passed. `docs/reference/synthetic_meshes.md` describes the folder ASSETS.
 
 The one thing a reader would get wrong: two views agree only where both see the same surface; a
 pixel whose surface the second view does not see is left out, one whose surface the second view sees

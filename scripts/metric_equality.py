@@ -1,4 +1,4 @@
-"""How far the metrics are from independent implementations: prints the table of docs/metrics.md.
+"""How far the metrics are from independent implementations: the table of docs/reference/metrics.md.
 
 Needs scikit-image, torchmetrics, lpips (`pip install --no-deps lpips`) and imageio-ffmpeg, but no
 torchvision: both LPIPS packages get a stand-in for it that has nothing but the two networks' layers

@@ -658,7 +658,7 @@ def test_depth_that_the_data_has_not_got_is_said(trees: dict[str, Path], tmp_pat
 
 
 def test_the_document_has_every_protocol_as_it_is() -> None:
-    text = (Path(__file__).parents[1] / "docs" / "iphone.md").read_text()
+    text = (Path(__file__).parents[1] / "docs" / "reference" / "iphone.md").read_text()
     for p in PROTOCOLS.values():
         clip = "all" if p.frames is None else f"first {p.frames}"
         clip += "" if p.step == 1 else ", every second"

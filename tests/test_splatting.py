@@ -202,5 +202,5 @@ def test_the_released_way_there_and_back_is_three_splats(frame: int) -> None:
     back, _, known = splat_released(points, HEIGHT, WIDTH)
     signed = torch.where(known, back * 2 - 1, -1.0)
     wrong = (signed - GOLDEN["twice.twice_warped_frame1"][frame]).abs().amax(dim=0) > 1e-3
-    # Depth weights span e^50, so that rounding moves single pixels; see docs/parity.md.
+    # Depth weights span e^50, so that rounding moves single pixels; see docs/reference/parity.md.
     assert wrong.float().mean() < 0.005

@@ -600,7 +600,7 @@ def test_no_lens_and_no_focal_is_told(tmp_path):
 
 
 def test_the_json_of_the_documentation_can_be_read(tmp_path):
-    page = (Path(__file__).parents[1] / "docs" / "trajectories.md").read_text()
+    page = (Path(__file__).parents[1] / "docs" / "use" / "trajectories.md").read_text()
     path = tmp_path / "docs.json"
     path.write_text(page.split("```json\n")[1].split("```")[0])
     trajectory = read_trajectory(path)

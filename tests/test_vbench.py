@@ -520,7 +520,9 @@ def test_what_the_package_does_wrong_is_told(
 def test_no_interpreter_and_no_package(tmp_path: Path, environment: Path) -> None:
     with pytest.raises(FileNotFoundError, match="Expected a Python interpreter at"):
         vbench_version(tmp_path / "python")
-    with pytest.raises(ValueError, match=r"(?s)cannot import vbench; docs/vbench.md .*No module"):
+    with pytest.raises(
+        ValueError, match=r"(?s)cannot import vbench; docs/reference/vbench.md .*No module"
+    ):
         vbench_version(Path(sys.executable))
 
 

@@ -264,7 +264,7 @@ def manifest(
     """Re-shoot and score the clips of a manifest, or score its finished videos.
 
     Args:
-        clips: The manifest (.csv, .jsonl); see docs/batches.md.
+        clips: The manifest (.csv, .jsonl); see docs/use/batches.md.
     """
     from .lab.evaluation.batches import evaluate_manifest
 

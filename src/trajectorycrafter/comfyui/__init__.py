@@ -1,6 +1,6 @@
 """ComfyUI nodes: load a clip, its depth, a camera path, the render, the new video.
 
-docs/comfyui.md says how ComfyUI finds them.
+docs/use/comfyui.md says how ComfyUI finds them.
 """
 
 from . import nodes

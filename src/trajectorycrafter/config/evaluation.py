@@ -26,7 +26,7 @@ class Synthetic4D:
     depth: tuple[str, ...] = ("exact", "embedded")
     """exact, or an estimator as in --depth; its scale and shift are aligned to the truth."""
     meshes: Path | None = None
-    """Draw the scenes from the meshes in this folder (docs/synthetic_meshes.md) instead."""
+    """Draw the scenes from the meshes in this folder (docs/reference/synthetic_meshes.md)."""
     camera_recovery: str | None = None
     """Also the camera error, by colmap, glomap or module:attribute."""
     camera_scenes: int = 25
@@ -68,7 +68,7 @@ class IPhone:
     model: str | None = None
     """Also re-shoot the scenes with this model and score that."""
     protocol: str = "tc-paper"
-    """How the numbers are made: tc-paper, som-masked, cognvs, ... (docs/iphone.md lists them)."""
+    """How the numbers are made: tc-paper, som-masked, ... (docs/reference/iphone.md lists them)."""
     mask: Literal["none", "covisible"] | None = None
     """Instead of the protocol's: which pixels count."""
     resolution: Literal["1x", "half", "native", "model", "square"] | None = None
@@ -92,7 +92,7 @@ class VBench:
     dimensions: tuple[str, ...] = ()
     """Default: all that can be computed here."""
     weights: Path | None = None
-    """Folder with the networks (docs/vbench.md); default: the Hugging Face cache."""
+    """Folder with the networks (docs/reference/vbench.md); default: the Hugging Face cache."""
     vbench_python: Path | None = None
     """Interpreter of an environment with the package vbench, for what is not computed here."""
     prompts: Path | None = None
@@ -104,6 +104,6 @@ class Scores:
     """What is measured of a manifest's clips."""
 
     metrics: tuple[str, ...] = ("psnr", "ssim", "dino", "flicker")
-    """Against the lines' target videos; see docs/metrics.md."""
+    """Against the lines' target videos; see docs/reference/metrics.md."""
     camera_recovery: str | None = None
     """Also the camera error: colmap, glomap or module:attribute."""

@@ -93,7 +93,7 @@ def is_manifest(path: str | Path) -> bool:
 
 
 def read_manifest(path: str | Path) -> list[Job]:
-    """Read a manifest; `docs/batches.md` says what its columns mean.
+    """Read a manifest; `docs/use/batches.md` says what its columns mean.
 
     All lines are checked before any work: every path is there, every preset and every estimator is
     known, names differ. Clips are not opened.

@@ -2,7 +2,7 @@
 
 The one thing a reader would get wrong: outside this package every camera is OpenCV (x right, y
 down, z forward) and world_to_camera; in here the common form is camera_to_world in float64, and
-each format turns its own axes and units into that and back. `docs/trajectories.md` has the table.
+each format turns its own axes and units into that and back (table in `docs/use/trajectories.md`).
 """
 
 import math
@@ -55,7 +55,7 @@ def read_trajectory(
     camera: str | None = None,
     size: tuple[int, int] | None = None,
 ) -> Trajectory:
-    """A camera path from any supported file; docs/trajectories.md says what each format means.
+    """A camera path from any supported file; docs/use/trajectories.md says what each format means.
 
     Args:
         frames: output frames; None = as many as the file has (for the released text file: as many

@@ -2,7 +2,7 @@
 
 Cameras are recovered from the produced video by structure from motion or a plug-in, and compared
 with the asked ones. Every published variant of the error has a name of its own in `CAMERA_COLUMNS`;
-`docs/camera_accuracy.md` gives formula and source.
+`docs/reference/camera_accuracy.md` gives formula and source.
 
 The one thing a reader would get wrong: only frames that got a camera are compared, so a sum over
 few frames is small. No number here means anything without `cameras_found` beside it.
@@ -76,7 +76,8 @@ class StructureFromMotion:
         """
         from ...source_cameras.colmap import Colmap
 
-        # Moving things and what a model invented are off by little; see docs/camera_accuracy.md.
+        # Moving things and what a model invented are off by little
+        # (docs/reference/camera_accuracy.md).
         search = Colmap(
             mappers=self.mappers, seed=self.seed, largest_error=max(1.0, video.width / 480)
         )

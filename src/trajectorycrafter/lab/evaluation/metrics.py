@@ -3,7 +3,7 @@
 The one thing a reader would get wrong: the score of a clip is the mean of its frames' values, and a
 frame whose mask is empty is left out of it. Only `psnr_pooled` and the masks of `flicker` and
 `warping_error` are otherwise. LPIPS needs weights and is made by `perceptual.load_lpips`; formulas,
-sources and measured equality with other implementations are in `docs/metrics.md`.
+sources and measured equality with other implementations are in `docs/reference/metrics.md`.
 """
 
 from collections.abc import Callable, Iterable, Mapping

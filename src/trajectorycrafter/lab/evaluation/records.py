@@ -129,7 +129,7 @@ def interval(values: np.ndarray, seed: int = 0, level: float = 0.95) -> tuple[fl
 
 
 def write_evaluation(evaluation: Evaluation, path: Path) -> None:
-    """Write the JSON of `docs/report.md`: entries, and their summary for who only reads it.
+    """Write the JSON of `docs/reference/report.md`: entries, and a summary that is not read back.
 
     Values that are not finite are left out: JSON knows no infinity.
     """

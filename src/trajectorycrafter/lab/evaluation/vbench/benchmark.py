@@ -5,7 +5,7 @@ picture gets 1 in three of them. Always report them together with the camera err
 
 Flickering is computed here, exactly. Three more are computed here where their networks are at hand
 (`networks.py`), and all others by the `vbench` package (`external.py`). What cannot
-be computed is left out and said so; see docs/vbench.md.
+be computed is left out and said so; see docs/reference/vbench.md.
 """
 
 import json
@@ -102,8 +102,8 @@ def vbench_jobs(
         prompts: what a clip shows, by the clip's name without suffix.
 
     Returns:
-        Rows with the columns of a manifest (docs/batches.md): absolute `clip`, `trajectory`, `name`
-        (`<clip>-<trajectory>`), and `prompt` where there is one.
+        Rows with the columns of a manifest (docs/use/batches.md): absolute `clip`, `trajectory`,
+        `name` (`<clip>-<trajectory>`), and `prompt` where there is one.
 
     Raises:
         ValueError: two clips of one name.
@@ -197,7 +197,7 @@ def evaluate_vbench(
     Args:
         out: folder for the entries as they are made and for the files of the `vbench` package.
         dimensions: of `DIMENSIONS`.
-        weights: folder with networks, see docs/vbench.md; default: the Hugging Face cache.
+        weights: folder with networks (docs/reference/vbench.md); default: the Hugging Face cache.
         python: interpreter of an environment with `vbench`, for what is not computed here.
         prompts: JSON, what a video shows by its file name, name without suffix, or clip.
         device: for the networks computed here.
@@ -280,7 +280,9 @@ def _make_plan(
             plan.left_out[name] = f"{lacks}, and no --vbench-python was given"
     if not plan.here and not plan.by_package:
         why = "; ".join(f"{name}: {why}" for name, why in plan.left_out.items())
-        raise ValueError(f"None of the dimensions can be computed. {why}. See docs/vbench.md.")
+        raise ValueError(
+            f"None of the dimensions can be computed. {why}. See docs/reference/vbench.md."
+        )
     return plan
 
 
@@ -309,7 +311,7 @@ def _note(plan: _Plan) -> str:
     if plan.here == ["temporal_flickering"] and not plan.by_package and plan.left_out:
         return (
             "Nothing but flickering could be computed: there are neither networks nor an "
-            "environment with vbench. docs/vbench.md says how to get them."
+            "environment with vbench. docs/reference/vbench.md says how to get them."
         )
     return f"Left out: {', '.join(plan.left_out)}." if plan.left_out else ""
 

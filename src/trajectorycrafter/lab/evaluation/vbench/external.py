@@ -62,8 +62,8 @@ def vbench_version(python: Path) -> str:
     done = _run(python, ["-c", _ASK])
     if done.returncode:
         raise ValueError(
-            f"{python} cannot import vbench; docs/vbench.md says how to make an environment that "
-            f"can. It said:\n{_tail(done.stderr)}"
+            f"{python} cannot import vbench; docs/reference/vbench.md says how to make an "
+            f"environment that can. It said:\n{_tail(done.stderr)}"
         )
     return done.stdout.strip().splitlines()[-1]  # imports may print, too
 

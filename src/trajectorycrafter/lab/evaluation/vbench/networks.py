@@ -67,7 +67,9 @@ def load_scorer(dimension: str, weights: Path | None, device: torch.device | str
     lacks = missing(dimension, weights)
     folder = _place(REPOSITORIES[dimension], weights)
     if lacks or folder is None:
-        raise FileNotFoundError(f"{dimension}: {lacks}; see docs/vbench.md for where to get it.")
+        raise FileNotFoundError(
+            f"{dimension}: {lacks}; see docs/reference/vbench.md for where to get it."
+        )
     if dimension == "subject_consistency":
         dino = load_dino(folder, device)
         return lambda frames: consistency(dino_features(dino, frames))

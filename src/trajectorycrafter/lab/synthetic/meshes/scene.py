@@ -54,7 +54,7 @@ class MeshScene:
         Args:
             split: whose models, photographs and drawn pictures are used; no two splits share any.
             assets: a folder with the furniture catalogues and the miniworld wheel; see
-                `docs/synthetic_meshes.md`.
+                `docs/reference/synthetic_meshes.md`.
 
         Raises:
             ValueError: for an unknown split or place.
