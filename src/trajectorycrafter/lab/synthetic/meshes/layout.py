@@ -8,11 +8,12 @@ import math
 from dataclasses import replace
 
 import numpy as np
+from jaxtyping import Float
 
 from . import shapes as shapes
 from .content import Stock, at
 from .middle import fill_middle
-from .motion import Motion
+from .motion import Motion, Vector
 from .plot import CLEAR, ELEVATION_DEG, SLACK, Plot
 from .renderer import Body, Light
 from .shapes import Part
@@ -32,27 +33,31 @@ def ceiling_height(plot: Plot) -> float:
 def furnish_room(stock: Stock, plot: Plot) -> Light:
     """Walls, furniture along them and around the pivot, and a lamp."""
     height = ceiling_height(plot) + stock.uniform(0.0, 0.4)
-    plot.bodies += _shell(stock, plot, height)
+    plot.bodies += shell(stock, plot.bounds, height)
     fill_middle(stock, plot, ("furniture",))
     for _ in range(int(stock.rng.integers(9, 16))):
         _against_wall(stock, plot)
     if stock.chance(0.5):
         _curtain(stock, plot)
     x, _, z = plot.pivot
-    lamp = Motion(at=(x + stock.uniform(-0.8, 0.8), height - 0.35, z + stock.uniform(-0.3, 1.2)))
+    place = (x + stock.uniform(-0.8, 0.8), height - 0.35, z + stock.uniform(-0.3, 1.2))
+    return lamplight(stock, place, plot.pivot)
+
+
+def lamplight(stock: Stock, place: Vector, middle: Vector) -> Light:
+    """A warm lamp, which now and then swings."""
+    lamp = Motion(at=place)
     if stock.chance(0.35):
         swing = (stock.uniform(-1.0, 1.0), 0.0, stock.uniform(-0.6, 0.6))
         lamp = replace(lamp, swing=swing, period=stock.uniform(4, 8))
     warm = (1.0, stock.uniform(0.82, 1.0), stock.uniform(0.65, 0.95))
     dim = stock.uniform(0.12, 0.35)
-    return Light(
-        lamp, True, warm, (dim, dim, dim), (0.8 * dim, 0.76 * dim, 0.7 * dim), plot.pivot, 8.0
-    )
+    return Light(lamp, True, warm, (dim, dim, dim), (0.8 * dim, 0.76 * dim, 0.7 * dim), middle, 8.0)
 
 
-def _shell(stock: Stock, plot: Plot, height: float) -> list[Body]:
-    """Floor, ceiling, four walls with pictures, openings and skirting."""
-    (x0, z0), (x1, z1) = plot.bounds
+def shell(stock: Stock, bounds: Float[np.ndarray, "2 2"], height: float) -> list[Body]:
+    """Floor, ceiling, four walls with pictures and skirting; `bounds` as a plot's."""
+    (x0, z0), (x1, z1) = bounds
     middle, width, depth = ((x0 + x1) / 2, (z0 + z1) / 2), x1 - x0, z1 - z0
     floor = shapes.ground(1.0, 1.0)
     floor[:, [0, 2]] *= np.array([width / 2, depth / 2], np.float32)
@@ -144,28 +149,32 @@ def _curtain(stock: Stock, plot: Plot) -> None:
 
 def lay_ground(stock: Stock, plot: Plot) -> Light:
     """Grass or street with trees, facades and a sky, and a sun."""
-    plot.bodies += _landscape(stock)
+    plot.bodies += landscape(stock)
     fill_middle(stock, plot, ("exterior", "vehicles", "furniture"))
     for _ in range(int(stock.rng.integers(4, 13))):
         _around(stock, plot)
+    return sunlight(stock, plot.pivot, max(9.0, 1.8 * plot.distance))
+
+
+def sunlight(stock: Stock, middle: Vector, reach: float) -> Light:
+    """A sun, which now and then wanders; `reach` is half the width of what it throws shadows on."""
     low = (stock.uniform(-1, 1), stock.uniform(0.45, 1.4), stock.uniform(-0.3, 1.2))
     sun = Motion(at=low)
     if stock.chance(0.35):
         sun = replace(sun, swing=(stock.uniform(0.2, 0.5), 0.0, 0.1), period=stock.uniform(6, 12))
     clear = stock.uniform(0.4, 2.6)
     color = (clear, clear * stock.uniform(0.85, 1.0), clear * stock.uniform(0.7, 0.95))
-    reach = max(9.0, 1.8 * plot.distance)
-    return Light(sun, False, color, (0.5, 0.55, 0.65), (0.28, 0.27, 0.22), plot.pivot, reach)
+    return Light(sun, False, color, (0.5, 0.55, 0.65), (0.28, 0.27, 0.22), middle, reach)
 
 
-def _landscape(stock: Stock) -> list[Body]:
-    """The sky, the land below it, far trees and houses."""
-    land, repeat = shapes.ground(DOME, stock.uniform(0.25, 0.6)), stock.uniform(1.5, 4.0)
+def landscape(stock: Stock, radius: float = DOME) -> list[Body]:
+    """The sky at `radius`, the land below it, far trees and houses."""
+    land, repeat = shapes.ground(radius, stock.uniform(0.25, 0.6)), stock.uniform(1.5, 4.0)
     on_grass = stock.chance(0.55)
-    bodies = [_sky(stock), stock.shape("land", land, "grass" if on_grass else "street")]
+    bodies = [sky(stock, radius), stock.shape("land", land, "grass" if on_grass else "street")]
     if stock.chance(0.6):
         strip = shapes.ground(1.0, 1.0)
-        strip[:, [0, 2]] *= np.array([DOME, repeat / 2], np.float32)
+        strip[:, [0, 2]] *= np.array([radius, repeat / 2], np.float32)
         strip[:, 6:] = strip[:, [0, 2]] * 0.4
         kind = "street" if on_grass else stock.pick(["floor", "grass"])
         path = stock.shape("path", strip, kind)
@@ -184,10 +193,11 @@ def _landscape(stock: Stock) -> list[Body]:
     return bodies
 
 
-def _sky(stock: Stock) -> Body:
+def sky(stock: Stock, radius: float) -> Body:
+    """A dome that shines by itself, from a little below the horizon up."""
     rise = np.linspace(-0.15, math.pi / 2, 17)
-    dome = shapes.revolve(DOME * np.stack([np.cos(rise), np.sin(rise)], -1), 48)
-    dome[:, 7] = (np.arcsin((dome[:, 1] / DOME).clip(0, 1)) / (math.pi / 2)).clip(0.004, 0.996)
+    dome = shapes.revolve(radius * np.stack([np.cos(rise), np.sin(rise)], -1), 48)
+    dome[:, 7] = (np.arcsin((dome[:, 1] / radius).clip(0, 1)) / (math.pi / 2)).clip(0.004, 0.996)
     dome[:, 6] *= 2
     part = Part(dome, stock.surface("sky")[0])
     return Body("sky", (part,), Motion(turn=stock.uniform(0, 6.3)), casts_shadow=False, glow=1.5)

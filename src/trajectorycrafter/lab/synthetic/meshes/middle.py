@@ -11,7 +11,7 @@ import numpy as np
 
 from . import shapes as shapes
 from .content import Stock, at
-from .motion import Gait, Motion
+from .motion import Gait, Motion, Vector
 from .plot import NEAR_PIVOT, Plot
 from .renderer import Body
 from .shapes import Part
@@ -108,7 +108,7 @@ def _model(stock: Stock, plot: Plot, use: str, other: str, *, moving: bool) -> N
     else:
         return
     if not moving and 0.35 < height < 1.1 and stock.chance(0.6):
-        _things_on(stock, plot, placed, (width, height, depth))
+        plot.bodies += things_on(stock, placed, (width, height, depth))
 
 
 def _moving(stock: Stock, motion: Motion) -> Motion:
@@ -126,15 +126,17 @@ def _moving(stock: Stock, motion: Motion) -> Motion:
     return replace(motion, bounce=stock.uniform(0.1, 0.5), squash=0.25, period=period / 4)
 
 
-def _things_on(stock: Stock, plot: Plot, table: Body, size: tuple[float, float, float]) -> None:
-    width, height, depth = size
+def things_on(stock: Stock, table: Body, size: Vector) -> list[Body]:
+    """One to three small models on a table of that width, height and depth."""
+    (width, height, depth), things = size, []
     for _ in range(int(stock.rng.integers(1, 4))):
         body, _ = stock.model("small", most=0.5 * min(width, depth) + 0.1)
         place = np.array(
             [stock.uniform(-0.3, 0.3) * width, height, stock.uniform(-0.3, 0.3) * depth, 1]
         )
         x, y, z = (float(c) for c in (table.motion.matrix(0.0) @ place)[:3])
-        plot.bodies.append(at(body, x, y, z, stock.uniform(0, 6.3)))
+        things.append(at(body, x, y, z, stock.uniform(0, 6.3)))
+    return things
 
 
 def _flag(stock: Stock, plot: Plot) -> None:

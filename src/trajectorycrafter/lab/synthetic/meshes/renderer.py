@@ -321,22 +321,20 @@ def draw(
     frames, z = [], []
     with ExitStack() as stack:
         renderer = Renderer(bodies, light, to_world, stack)
-        renderer.set_time(0.0)
-        renderer.meter(_source_view())
+        now = 0.0
+        renderer.set_time(now)
+        # Brightness is measured from the source camera's base place.
+        renderer.meter(static_cameras(intrinsics(80.0, 64, 112), 64, 112))
         color_target = renderer.target(fine.height, fine.width, 4)
         depth_target = renderer.target(cameras.height, cameras.width, 1)
         progress = tqdm(times.tolist(), desc="Drawing", unit="frame", delay=1, leave=False)
         for frame, time in enumerate(progress):
-            renderer.set_time(time)
+            if time != now:
+                renderer.set_time(now := time)
             large = renderer.color(fine, frame, color_target)
             frames.append(F.avg_pool2d(large[None], samples)[0])
             z.append(renderer.depth(cameras, frame, depth_target, -math.log2(samples)))
     return torch.stack(frames), torch.stack(z)
-
-
-def _source_view() -> Cameras:
-    """The view that the exposure is measured in: from the source camera's base place."""
-    return static_cameras(intrinsics(80.0, 64, 112), 64, 112)
 
 
 def _context() -> Any:
