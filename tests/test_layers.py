@@ -51,6 +51,7 @@ ALLOWED = {
     "websockets": {"studio"},
     "ray": {"runtime/engine"},
     "pycolmap": {"source_cameras"},
+    "jinja2": {"runtime/pages"},
     "av": {"video/reading", "video/writing"},
     "numba": {"rendering", "lab/synthetic"},
     "moderngl": {"lab/synthetic"},

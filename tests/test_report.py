@@ -18,7 +18,6 @@ from trajectorycrafter.lab.evaluation.comparison import (
     comparison_markdown,
     write_comparison,
 )
-from trajectorycrafter.lab.evaluation.html_report import html
 from trajectorycrafter.lab.evaluation.records import (
     Column,
     Entry,
@@ -26,13 +25,15 @@ from trajectorycrafter.lab.evaluation.records import (
     Quoted,
     read_evaluation,
 )
-from trajectorycrafter.lab.evaluation.report import markdown, tables, write_media, write_report
+from trajectorycrafter.lab.evaluation.report import html, markdown, write_media, write_report
+from trajectorycrafter.lab.evaluation.tables import group_values, number, numeric_keys, tables
 from trajectorycrafter.video.clip import Video
 from trajectorycrafter.video.pictures import difference_video
 
 PSNR = Column("psnr", "PSNR (dB)", "higher", "Peak signal-to-noise ratio.")
 LPIPS = Column("lpips", "LPIPS", "lower", digits=3)
 MOTION = Column("motion", "Motion (px)", "neither", digits=1)
+ASSETS = Path(report.__file__).parents[2] / "assets" / "report"
 NASTY = "<script>alert('clip')</script>|&amp;\n*x*<!--"
 
 
@@ -93,8 +94,8 @@ def test_pooling_counts_a_clip_once_and_can_be_chosen(swept: Evaluation) -> None
 
 def test_only_numbers_of_more_than_one_value_are_a_scale() -> None:
     some = [entry("a", "x", 1, set="1", range=r, half=h) for r, h in (("10", "up"), ("9", "1"))]
-    assert report.numeric_keys(evaluation(some)) == ["range"]
-    assert report.group_values(evaluation(some))["range"] == ["9", "10"]
+    assert numeric_keys(evaluation(some)) == ["range"]
+    assert group_values(evaluation(some))["range"] == ["9", "10"]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +171,7 @@ def test_a_table_survives_any_name() -> None:
     [(-0.001, 2, "0.00"), (-1.5, 1, "−1.5"), (math.nan, 2, "–"), (math.inf, 2, "–"), (3, 0, "3")],
 )
 def test_numbers(value: float, digits: int, text: str) -> None:
-    assert report.number(value, Column("x", "x", "higher", digits=digits)) == text
+    assert number(value, Column("x", "x", "higher", digits=digits)) == text
 
 
 @pytest.mark.parametrize(
@@ -223,7 +224,7 @@ class Page(HTMLParser):
         if self.open and self.open[-1] == "script":
             self.scripts.append(data)
         elif self.open and self.open[-1] != "style":
-            self.words.append(data)
+            self.words.append(data.strip())
 
     def count(self, tag: str) -> int:
         return sum(name == tag for name, _ in self.elements)
@@ -239,6 +240,8 @@ def test_the_page_is_well_formed_and_needs_no_network(swept: Evaluation) -> None
     assert not re.search(r"@import|url\(|fetch\(|https?://(?!www\.w3\.org/2000/svg)", text)
     assert page.count("table") == 8
     assert page.words.count("quoted") == 2
+    for name in ("report.css", "report.js"):
+        assert (ASSETS / name).read_text() in text
     assert "trajectorycrafter evaluate 'a b'" in page.words
 
 

@@ -17,15 +17,14 @@ from trajectorycrafter.config.redirect import (
     DepthSettings,
     RedirectSettings,
 )
-from trajectorycrafter.job.reshoot import redirect
-from trajectorycrafter.studio.answers import GALLERY, result_url
-from trajectorycrafter.studio.compare import add_comparison, script_json, write_page
+from trajectorycrafter.job.reshoot import OUTPUTS, redirect
+from trajectorycrafter.studio.compare import add_comparison, write_page
 from trajectorycrafter.studio.gallery import gallery_page
 from trajectorycrafter.studio.job_records import JobSpec, StudioJob, write_job
 from trajectorycrafter.studio.jobs import Queue
 from trajectorycrafter.studio.library import Library
-from trajectorycrafter.studio.progress import JobProgress
-from trajectorycrafter.studio.server import Studio, serve
+from trajectorycrafter.studio.progress import Progress
+from trajectorycrafter.studio.server import GALLERY, Studio, result_url, serve
 from trajectorycrafter.video.clip import Video
 
 NASTY = "</script><img src=x onerror=alert(1)> & 'more' \""
@@ -89,6 +88,7 @@ def test_the_page_names_its_neighbours_and_nothing_else(run: Path) -> None:
     assert [view["label"] for view in data["views"]] == ["Source", "Render", "Result"]
     named = [entry["file"] for entry in data["views"] + data["files"]]
     assert all((run / name).is_file() for name in named)
+    assert [entry["file"] for entry in data["files"]] == list(OUTPUTS)
     assert data["frames"] == len(data["holes"]) == 9 and data["fps"] == 8.0
     assert str(run) not in page and not re.search(r"https?://", page)
 
@@ -96,7 +96,14 @@ def test_the_page_names_its_neighbours_and_nothing_else(run: Path) -> None:
 def test_names_are_text_and_never_markup(run: Path, done: StudioJob) -> None:
     for page in ((run / "compare.html").read_text(), gallery_page([done], result_url)):
         assert "<img src=x" not in page and "&lt;img src=x" in page
-    assert "</" not in script_json(NASTY) and json.loads(script_json(NASTY)) == NASTY
+
+
+def test_a_model_cannot_end_the_script_that_names_it(run: Path, tmp_path: Path) -> None:
+    record = json.loads((run / "run.json").read_text())
+    record["settings"]["generator"]["model"] = NASTY
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    page = write_page(tmp_path, "a").read_text()
+    assert "<img src=x" not in page and page_data(page)["facts"][1] == f"model {NASTY}"
 
 
 def test_a_render_alone_is_compared_too(run: Path, tmp_path: Path) -> None:
@@ -109,7 +116,7 @@ def test_a_render_alone_is_compared_too(run: Path, tmp_path: Path) -> None:
 
 
 def test_the_gallery_tells_how_jobs_stand(done: StudioJob) -> None:
-    running = replace(done, state="running", progress=JobProgress("depth", 0.256, 75.0))
+    running = replace(done, state="running", progress=Progress("depth", 0.256, 75.0))
     failed = replace(done, state="failed", message="no <room>")
     waiting = replace(done, state="queued")
     page = gallery_page([waiting, running, failed, done], result_url)

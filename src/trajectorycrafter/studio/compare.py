@@ -1,25 +1,23 @@
 """The page that shows source, render and result of a run beside each other, in step.
 
-The one thing a reader would get wrong: the page lies in the run's folder and names its neighbours
-only, so it works from the studio's server and from the disk alike.
+It lies in the run's folder and names only its neighbors, so it works from the studio's server and
+from the disk alike.
 """
 
 import json
-from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 
 from ..config.redirect import RedirectSettings
 from ..geometry.trajectory_files import read_trajectory
-from ..job.reshoot import OUTPUTS, frame_choice
+from ..job.reshoot import frame_choice
 from ..runtime.files import write_text
+from ..runtime.pages import render
 from ..video.clip import Video
 from ..video.reading import probe
 
 SOURCE, PAGE = "source.mp4", "compare.html"
 _VIEWS = {SOURCE: "Source", "render.mp4": "Render", "video.mp4": "Result"}
-_TOLD = {
+_LABELS = {
     "video.mp4": "new video",
     "render.mp4": "render",
     "mask.mp4": "mask",
@@ -36,13 +34,8 @@ def add_comparison(out: Path, clip: Path, settings: RedirectSettings, name: str)
     """Add what the source showed at each output frame, and the page, to a finished run's folder.
 
     Args:
-        out: folder of a run that is done.
-        clip: its clip.
-        settings: its settings.
+        out: folder of a run that is done, of this clip with these settings.
         name: title of the page.
-
-    Returns:
-        The page.
 
     Raises:
         FileNotFoundError: no finished run there, or the clip is gone.
@@ -61,6 +54,10 @@ def write_page(out: Path, name: str) -> Path:
     Raises:
         FileNotFoundError: no run there.
     """
+
+    def listed(labels: dict[str, str]) -> list[dict[str, str]]:
+        return [{"file": f, "label": label} for f, label in labels.items() if (out / f).exists()]
+
     run = json.loads((out / "run.json").read_text(encoding="utf-8"))
     settings = run["settings"]
     data = {
@@ -68,14 +65,8 @@ def write_page(out: Path, name: str) -> Path:
         "fps": run["fps"],
         "aspect": run["width"] / run["height"],
         "holes": run["holes"],
-        "views": [
-            {"file": file, "label": label}
-            for file, label in _VIEWS.items()
-            if (out / file).exists()
-        ],
-        "files": [
-            {"file": file, "label": _TOLD[file]} for file in OUTPUTS if (out / file).exists()
-        ],
+        "views": listed(_VIEWS),
+        "files": listed(_LABELS),
         "facts": [
             f"{run['frames']} frames of {run['width']}x{run['height']}, {run['fps']:g} per second",
             f"model {settings['generator']['model']}",
@@ -83,15 +74,5 @@ def write_page(out: Path, name: str) -> Path:
             f"{sum(stage['seconds'] for stage in run['stages'].values()):.0f} s",
         ],
     }
-    template = files("trajectorycrafter").joinpath("assets/studio/compare.html")
-    page = Template(template.read_text(encoding="utf-8")).substitute(
-        title=escape(name), data=script_json(data)
-    )
-    write_text(page, out / PAGE)
+    write_text(render("studio/compare.html", title=name, data=data), out / PAGE)
     return out / PAGE
-
-
-def script_json(value: object) -> str:
-    """JSON that can stand inside a script element, whatever the texts hold."""
-    text = json.dumps(value, ensure_ascii=False)
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

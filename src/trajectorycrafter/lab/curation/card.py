@@ -1,7 +1,7 @@
 """The card of a set of samples: one HTML page with contact sheets, histograms and licences.
 
-The one thing a reader would get wrong: it is made of what is on disk, the index and the shards, not
-of what a run remembers, so it can be written again at any time and is the same.
+It is made from what is on disk, the index and the shards, not from what a run remembers, so it can
+be written again at any time and is the same.
 """
 
 import base64
@@ -10,10 +10,8 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from html import escape
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import numpy as np
@@ -26,10 +24,10 @@ from torch import Tensor
 from ...config.curation import Curation
 from ...rendering.render import Render
 from ...runtime.files import write_text
+from ...runtime.pages import render
 from ..samples import Sample, read_index, read_sample
 from .rejected import REASONS
 
-TEMPLATE = Path(__file__).parents[2] / "assets" / "curation" / "card.html"
 SHEETS = 8
 """Samples shown."""
 TILE = 200
@@ -37,7 +35,8 @@ TILE = 200
 HOLE = (0.85, 0.1, 0.75)
 """Magenta: hardly any picture has it."""
 BINS = 20
-KIND_CLASS = {"dynamic": "bar", "static": "other"}
+CLASSES = {"dynamic": "bar", "static": "other"}
+"""How the page's style sheet names the color of each kind."""
 
 
 def write_card(folder: Path, settings: Curation, failed: int = 0) -> Path:
@@ -52,50 +51,60 @@ def write_card(folder: Path, settings: Curation, failed: int = 0) -> Path:
     table = read_index(folder)
     rows = table.to_pylist()
     rejected = json.loads(table.schema.metadata[b"rejected"])
-    page = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
-        title=escape(f"Samples from {settings.source}"),
-        facts=_facts(rows, rejected, failed),
-        key=_key(rows),
-        plots="\n".join(_plots(rows, settings)),
-        sheets="\n".join(_sheets(folder, rows)),
-        rejected=_counts(rejected, REASONS),
-        licences=_licences(rows),
-        settings=escape(json.dumps(asdict(settings), indent=2, default=str)),
+    kinds = Counter(row["kind"] for row in rows)
+    origins = Counter((row["licence"] or "unknown", row["recipe"] or "") for row in rows)
+    facts = [
+        (len(rows), "samples"),
+        *((number, kind) for kind, number in sorted(kinds.items())),
+        (len({row["clip"] for row in rows}), "clips"),
+        (sum(row["frames"] for row in rows), "frames"),
+        (sum(rejected.values()), "turned away"),
+        (failed, "failed"),
+        (round(sum(row["bytes"] for row in rows) / 1e6, 1), "MB"),
+    ]
+    page = render(
+        "curation/card.html",
+        source=settings.source,
+        facts=facts,
+        classes={kind: CLASSES[kind] for kind in sorted(kinds)},
+        plots=_plots(rows, settings),
+        sheets=list(_sheets(folder, rows)),
+        rejected=sorted(rejected.items(), key=lambda item: -item[1]),
+        reasons=REASONS,
+        origins=sorted(origins.items()),
+        settings=json.dumps(asdict(settings), indent=2, default=str),
     )
     write_text(page, folder / "card.html")
     return folder / "card.html"
 
 
-def _facts(rows: list[dict[str, Any]], rejected: dict[str, int], failed: int) -> str:
-    kinds = Counter(row["kind"] for row in rows)
-    seconds = sum(row["frames"] for row in rows)
-    facts = [(len(rows), "samples"), *((n, kind) for kind, n in sorted(kinds.items()))]
-    facts += [(len({row["clip"] for row in rows}), "clips"), (seconds, "frames")]
-    facts += [(sum(rejected.values()), "turned away"), (failed, "failed")]
-    facts.append((round(sum(row["bytes"] for row in rows) / 1e6, 1), "MB"))
-    return "".join(f"<li><b>{number}</b> {escape(str(word))}</li>" for number, word in facts)
-
-
-def _key(rows: list[dict[str, Any]]) -> str:
-    names = {"bar": "--bar", "other": "--other"}
-    kinds = sorted({row["kind"] for row in rows})
-    return "".join(
-        f'<i style="background: var({names[KIND_CLASS[kind]]})"></i>{escape(kind)}'
-        for kind in kinds
-    )
-
-
 # ----------------------------------------------------------------------------------- histograms
 
 
-def _plots(rows: list[dict[str, Any]], settings: Curation) -> Iterable[str]:
-    low, high = settings.hole.holes
-    wanted = settings.hole.hole_histogram
-    outline = None if wanted is None else (low, high, wanted)
-    yield _plot(rows, "hole_share", "share of pixels that are hole", (0.0, 1.0), outline)
+@dataclass(frozen=True)
+class _Plot:
+    """A stacked histogram, in units of the SVG: 280 wide from x = 30, 130 high above y = 140."""
+
+    title: str
+    bars: list[tuple[str, int, float, float]]
+    """Class, x, y, height."""
+    wanted: list[tuple[float, float]]
+    """Corners of the line over it; empty: nothing was wanted."""
+    ticks: list[tuple[float, float]]
+    """x and value."""
+    top: int
+    """Value at the upper edge."""
+
+
+def _plots(rows: list[dict[str, Any]], settings: Curation) -> list[_Plot]:
+    hole = settings.hole
+    wanted = None if hole.hole_histogram is None else (*hole.holes, hole.hole_histogram)
     motions = [row["motion"] for row in rows if row["motion"] is not None]
     most = max(motions, default=1.0) or 1.0
-    yield _plot(rows, "motion", "motion, percent of the diagonal a frame", (0.0, most))
+    return [
+        _plot(rows, "hole_share", "share of pixels that are hole", (0.0, 1.0), wanted),
+        _plot(rows, "motion", "motion, percent of the diagonal a frame", (0.0, most)),
+    ]
 
 
 def _plot(
@@ -104,82 +113,53 @@ def _plot(
     title: str,
     limits: tuple[float, float],
     wanted: tuple[float, float, Sequence[float]] | None = None,
-) -> str:
-    """A stacked histogram as SVG; `wanted` is drawn over it as a broken line."""
+) -> _Plot:
     edges = np.linspace(*limits, BINS + 1)
-    stacks = [
-        (KIND_CLASS[kind], np.histogram(_values(rows, column, kind), edges)[0])
-        for kind in KIND_CLASS
-    ]
-    total = np.sum([counts for _, counts in stacks], axis=0)
-    line = _wanted_counts(wanted, edges, int(total.sum()))
-    top = max(1.0, float(total.max()), max((y for _, _, y in line), default=0.0))
-    shapes, floor = [], np.zeros(BINS)
-    for name, counts in stacks:
-        for i in np.flatnonzero(counts):
-            x, height = 30 + 14 * i, 130 * counts[i] / top
-            y = 140 - 130 * floor[i] / top - height
-            shapes.append(
-                f'<rect class="{name}" x="{x}" y="{y:.1f}" width="13" height="{height:.1f}"/>'
-            )
-        floor += counts
-    path = " ".join(
-        f"{x},{140 - 130 * y / top:.1f}"
-        for a, b, y in line
-        for x in (_place(a, limits), _place(b, limits))
+    known = [row for row in rows if row[column] is not None]
+    values = [[row[column] for row in known if row["kind"] == kind] for kind in CLASSES]
+    counts = np.stack([np.histogram(found, edges)[0] for found in values])
+    ends = counts.cumsum(axis=0)
+    line = _wanted_counts(wanted, edges, int(counts.sum()))
+    top = max(1.0, float(ends[-1].max()), *(y for _, y in line))
+
+    def across(value: float) -> float:
+        return 30 + 280 * (value - limits[0]) / (limits[1] - limits[0])
+
+    return _Plot(
+        title,
+        [
+            (name, 30 + 14 * int(i), 140 - 130 * end[i] / top, 130 * count[i] / top)
+            for name, count, end in zip(CLASSES.values(), counts, ends)
+            for i in np.flatnonzero(count)
+        ],
+        [(across(x), 140 - 130 * y / top) for x, y in line],
+        [(across(value), value) for value in np.linspace(*limits, 5)],
+        math.ceil(top),
     )
-    shapes += [f'<polyline class="wanted" points="{path}"/>'] if path else []
-    ticks = "".join(
-        f'<text x="{_place(v, limits)}" y="156" text-anchor="middle">{v:.3g}</text>'
-        for v in np.linspace(*limits, 5)
-    )
-    return (
-        f'<figure><svg viewBox="0 0 330 160" role="img" aria-label="{escape(title)}">'
-        f'<line class="axis" x1="30" y1="140" x2="310" y2="140"/>{"".join(shapes)}{ticks}'
-        f'<text x="26" y="18" text-anchor="end">{math.ceil(top)}</text></svg>'
-        f"<figcaption>{escape(title)}{' (broken line: wanted)' if path else ''}</figcaption>"
-        "</figure>"
-    )
-
-
-def _place(value: float, limits: tuple[float, float]) -> str:
-    return f"{30 + 280 * (value - limits[0]) / (limits[1] - limits[0]):.1f}"
-
-
-def _values(rows: list[dict[str, Any]], column: str, kind: str) -> list[float]:
-    return [row[column] for row in rows if row["kind"] == kind and row[column] is not None]
 
 
 def _wanted_counts(
     wanted: tuple[float, float, Sequence[float]] | None, edges: np.ndarray, total: int
-) -> list[tuple[float, float, float]]:
-    """Begin, end and height of each wanted bin, in samples per drawn bin."""
+) -> list[tuple[float, float]]:
+    """Both upper corners of each wanted bin: value, and samples per drawn bin."""
     if wanted is None:
         return []
     low, high, weights = wanted
     borders = np.linspace(low, high, len(weights) + 1)
     per_bin = (edges[1] - edges[0]) / (borders[1] - borders[0])
-    return [
-        (float(a), float(b), float(total * weight / sum(weights) * per_bin))
-        for a, b, weight in zip(borders, borders[1:], weights)
-    ]
+    heights = [float(total * weight / sum(weights) * per_bin) for weight in weights]
+    return [(float(x), y) for a, b, y in zip(borders, borders[1:], heights) for x in (a, b)]
 
 
 # --------------------------------------------------------------------------------------- sheets
 
 
-def _sheets(folder: Path, rows: list[dict[str, Any]]) -> Iterable[str]:
-    """Some samples, from few holes to many."""
+def _sheets(folder: Path, rows: list[dict[str, Any]]) -> Iterable[tuple[dict[str, Any], str]]:
+    """Some samples with their pictures as base64, from few holes to many."""
     ordered = sorted(rows, key=lambda row: (row["hole_share"] or 0.0, row["id"]))
     chosen = np.unique(np.linspace(0, len(ordered) - 1, SHEETS).round().astype(int))
     for row in [ordered[i] for i in chosen] if ordered else []:
-        data = base64.b64encode(_jpeg(_sheet(read_sample(folder, row)))).decode()
-        holes = "unknown" if row["hole_share"] is None else f"{row['hole_share']:.0%}"
-        words = f"{row['id']}: {row['recipe']}, {holes} holes. {row['caption']}"
-        yield (
-            f'<figure><img alt="{escape(row["id"])}" src="data:image/jpeg;base64,{data}">'
-            f"<figcaption>{escape(words)}</figcaption></figure>"
-        )
+        yield row, base64.b64encode(_jpeg(_sheet(read_sample(folder, row)))).decode()
 
 
 def _sheet(sample: Sample) -> Float[Tensor, "3 H W"]:
@@ -206,26 +186,3 @@ def _jpeg(picture: Float[Tensor, "3 H W"]) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "JPEG", quality=85)
     return stream.getvalue()
-
-
-# --------------------------------------------------------------------------------------- tables
-
-
-def _counts(counts: dict[str, int], about: dict[str, str]) -> str:
-    if not counts:
-        return "<p>Nothing.</p>"
-    lines = "".join(
-        f'<tr><td>{escape(name)}</td><td class="n">{count}</td>'
-        f"<td>{escape(about.get(name, ''))}</td></tr>"
-        for name, count in sorted(counts.items(), key=lambda item: -item[1])
-    )
-    return f"<table><tr><th>reason</th><th>number</th><th></th></tr>{lines}</table>"
-
-
-def _licences(rows: list[dict[str, Any]]) -> str:
-    counts = Counter((row["licence"] or "unknown", row["recipe"] or "") for row in rows)
-    lines = "".join(
-        f'<tr><td>{escape(licence)}</td><td>{escape(recipe)}</td><td class="n">{count}</td></tr>'
-        for (licence, recipe), count in sorted(counts.items())
-    )
-    return f"<table><tr><th>licence</th><th>recipe</th><th>samples</th></tr>{lines}</table>"

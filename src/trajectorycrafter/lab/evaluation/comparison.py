@@ -14,8 +14,10 @@ from typing import Literal
 import numpy as np
 
 from ...runtime.files import write_text
+from ...runtime.pages import render
 from .records import Column, Entry, Evaluation, interval
-from .report import describe_group, escape, group_values, markdown_table, number, numeric_keys
+from .report import escape, markdown_table
+from .tables import describe_clip, describe_group, group_values, number, numeric_keys
 
 FEWEST = 6
 """Clips below which nothing is decided: that all of 5 clips point one way happens by chance in
@@ -108,7 +110,7 @@ def compare(
     Args:
         names: what to call the two.
         by: group keys whose values are told apart; over the others a clip counts once, with its
-            mean. Default: the keys that are no scale, as in `report.tables`.
+            mean. Default: the keys that are no scale, as in `tables.tables`.
 
     Raises:
         ValueError: of different benchmarks, or nothing could be paired.
@@ -118,44 +120,41 @@ def compare(
             f"Expected two evaluations of one benchmark, got {a.benchmark!r} and {b.benchmark!r}; "
             "their numbers mean different things."
         )
-    renamed = _renamed(a, b)
-    left = {_key(entry, renamed): entry for entry in a.entries if entry.values}
-    right = {_key(entry, None): entry for entry in b.entries if entry.values}
+    rows_a, rows_b = (list(dict.fromkeys(e.row for e in side.entries)) for side in (a, b))
+    lone = len(rows_a) == len(rows_b) == 1
+    left = {(rows_b[0] if lone else e.row, *e.key[1:]): e for e in a.entries if e.values}
+    right = {entry.key: entry for entry in b.entries if entry.values}
     pairs = [(left[key], right[key]) for key in left if key in right]
     if not pairs:
         raise ValueError(
             f"Expected entries of the same row, clip and group; {names[0]} has the rows "
-            f"{_rows(a)}, {names[1]} has {_rows(b)}, and no entry of one is in the other. "
+            f"{rows_a}, {names[1]} has {rows_b}, and no entry of one is in the other. "
             "Evaluate the same clips, or give both one row."
         )
-    ours, theirs = ({column.name: column for column in side.columns} for side in (a, b))
+    if by is None:
+        by = {*group_values(a), *group_values(b)} - {*numeric_keys(a), *numeric_keys(b)}
+    in_a, in_b = ({column.name for column in side.columns} for side in (a, b))
     return Comparison(
         a.benchmark,
         names,
-        _changes(pairs, [c for c in a.columns if c.name in theirs], _dividing(a, b, by)),
+        _changes(pairs, [c for c in a.columns if c.name in in_b], set(by)),
         (
             [entry for key, entry in left.items() if key not in right],
             [entry for key, entry in right.items() if key not in left],
         ),
         (
-            [column.label for column in a.columns if column.name not in theirs],
-            [column.label for column in b.columns if column.name not in ours],
+            [column.label for column in a.columns if column.name not in in_b],
+            [column.label for column in b.columns if column.name not in in_a],
         ),
     )
-
-
-def _dividing(a: Evaluation, b: Evaluation, by: Iterable[str] | None) -> set[str]:
-    if by is not None:
-        return set(by)
-    keys = {*group_values(a), *group_values(b)}
-    return keys - {*numeric_keys(a), *numeric_keys(b)}
 
 
 def _changes(pairs: list[tuple[Entry, Entry]], columns: list[Column], by: set[str]) -> list[Change]:
     parts: dict[tuple, list[tuple[Entry, Entry]]] = {}
     for x, y in pairs:
+        row = y.row if x.row == y.row else f"{x.row} -> {y.row}"
         group = tuple((key, value) for key, value in y.group.items() if key in by)
-        parts.setdefault((_row_name(x.row, y.row), group), []).append((x, y))
+        parts.setdefault((row, group), []).append((x, y))
     found = [
         _change(row, dict(group), column, part)
         for (row, group), part in parts.items()
@@ -164,32 +163,15 @@ def _changes(pairs: list[tuple[Entry, Entry]], columns: list[Column], by: set[st
     return [change for change in found if change is not None]
 
 
-def _rows(evaluation: Evaluation) -> list[str]:
-    return list(dict.fromkeys(entry.row for entry in evaluation.entries))
-
-
-def _renamed(a: Evaluation, b: Evaluation) -> str | None:
-    """The name under which the only row of a is looked for in b; None: its own."""
-    ours, theirs = _rows(a), _rows(b)
-    return theirs[0] if len(ours) == len(theirs) == 1 else None
-
-
-def _key(entry: Entry, row: str | None) -> tuple:
-    return (entry.row if row is None else row, *entry.key[1:])
-
-
-def _row_name(old: str, new: str) -> str:
-    return new if old == new else f"{old} -> {new}"
-
-
 def _change(
     row: str, group: dict[str, str], column: Column, entries: list[tuple[Entry, Entry]]
 ) -> Change | None:
     """One column over the pairs that have it on both sides; None if none has."""
+    values = [[entry.values.get(column.name, math.nan) for entry in pair] for pair in entries]
     pairs = [
-        Pair(x.clip, y.group, x.values[column.name], y.values[column.name])
-        for x, y in entries
-        if _has(x, column) and _has(y, column)
+        Pair(y.clip, y.group, a, b)
+        for (_, y), (a, b) in zip(entries, values)
+        if math.isfinite(a) and math.isfinite(b)
     ]
     if not pairs:
         return None
@@ -218,10 +200,6 @@ def _change(
     )
 
 
-def _has(entry: Entry, column: Column) -> bool:
-    return math.isfinite(entry.values.get(column.name, math.nan))
-
-
 def _verdict(column: Column, low: float, high: float, clips: int, printed: bool) -> Verdict | None:
     if column.better == "neither":
         return None
@@ -233,19 +211,60 @@ def _verdict(column: Column, low: float, high: float, clips: int, printed: bool)
 # ---------------------------------------------------------------------------------------- writing
 
 
+def write_comparison(
+    a: Evaluation, b: Evaluation, out: Path, names: tuple[str, str] = ("a", "b")
+) -> Comparison:
+    """Write `comparison.md` and `comparison.html` into the folder `out`.
+
+    Raises:
+        ValueError: as `compare`.
+        OSError: the folder cannot be written.
+    """
+    found = compare(a, b, names)
+    write_text(comparison_markdown(found), out / "comparison.md")
+    write_text(comparison_html(found), out / "comparison.html")
+    return found
+
+
 def comparison_markdown(found: Comparison) -> str:
     """The comparison as GitHub's Markdown."""
     a, b = map(escape, found.names)
-    parts = [f"# {escape(found.benchmark)}: {b} against {a}", f"{tally(found)}."]
-    for title, changes in sections(found):
-        parts += [f"## {escape(title)}", _changes_table(changes, a, b)]
-        if any(change.largest for change in changes):
-            parts += [f"Largest changes from {a} to {b}:", _largest_table(changes, a, b)]
+    parts = [f"# {escape(found.benchmark)}: {b} against {a}", f"{_tally(found)}."]
+    for title, changes in _sections(found):
+        lines = []
+        for change in changes:
+            cells = [
+                f"**{x}**" if x in ("better", "worse") else escape(x) for x in _change_cells(change)
+            ]
+            lines.append([escape(change.column.label), *cells])
+        parts += [f"## {escape(title)}", markdown_table(["", *_headings(a, b)], lines)]
+        largest = [[escape(cell) for cell in cells] for cells in _largest(changes)]
+        if largest:
+            table = markdown_table(_pair_headings(a, b), largest)
+            parts += [f"Largest changes from {a} to {b}:", table]
     parts.append(COMPARISON_LEGEND)
-    lines = remarks(found)
+    lines = _remarks(found)
     if lines:
         parts += ["## Not compared", "\n".join(f"- {escape(line)}" for line in lines)]
     return "\n\n".join(parts) + "\n"
+
+
+def comparison_html(found: Comparison) -> str:
+    """The comparison as a page."""
+    a, b = found.names
+    return render(
+        "report/comparison.html",
+        title=f"{found.benchmark}: {b} against {a}",
+        data={},
+        tally=_tally(found),
+        sections=_sections(found),
+        headings=_headings(a, b),
+        change_cells=_change_cells,
+        pair_headings=_pair_headings(a, b),
+        largest=_largest,
+        legend=COMPARISON_LEGEND,
+        remarks=_remarks(found),
+    )
 
 
 COMPARISON_LEGEND = (
@@ -258,14 +277,14 @@ COMPARISON_LEGEND = (
 )
 
 
-def tally(found: Comparison) -> str:
+def _tally(found: Comparison) -> str:
     """How many columns went which way, over all rows and groups."""
     verdicts = [change.verdict for change in found.changes]
     words: list[Verdict] = ["better", "worse", "undecided"]
     return ", ".join(f"{verdicts.count(word)} {word}" for word in words)
 
 
-def sections(found: Comparison) -> list[tuple[str, list[Change]]]:
+def _sections(found: Comparison) -> list[tuple[str, list[Change]]]:
     """The changes by row and group, each under its title."""
     parts: dict[str, list[Change]] = {}
     for change in found.changes:
@@ -275,37 +294,32 @@ def sections(found: Comparison) -> list[tuple[str, list[Change]]]:
     return list(parts.items())
 
 
-def remarks(found: Comparison) -> list[str]:
+def _remarks(found: Comparison) -> list[str]:
     """What could not be compared, a line each."""
     lines = []
     for name, entries, columns in zip(found.names, found.only, found.columns):
         if columns:
             lines.append(f"Only {name} has the columns {', '.join(columns)}.")
         for row in dict.fromkeys(entry.row for entry in entries):
-            found_in = [_where(entry) for entry in entries if entry.row == row]
+            found_in = [describe_clip(entry) for entry in entries if entry.row == row]
             more = f" and {len(found_in) - LISTED} more" if len(found_in) > LISTED else ""
             lines.append(f"Only {name} has {row} for {', '.join(found_in[:LISTED])}{more}.")
     return lines
 
 
-def _where(entry: Entry) -> str:
-    group = describe_group(entry.group)
-    return f"{entry.clip} ({group})" if group else entry.clip
-
-
-def signed(value: float, column: Column) -> str:
+def _signed(value: float, column: Column) -> str:
     text = number(value, column)
     return f"+{text}" if value > 0 and float(text) != 0 else text
 
 
-def change_cells(change: Change) -> list[str]:
+def _change_cells(change: Change) -> list[str]:
     """A change as texts: mean, mean, difference, interval, wins/losses/ties, p, verdict, clips."""
     c = change.column
     return [
         number(change.mean_a, c),
         number(change.mean_b, c),
-        signed(change.difference, c),
-        f"[{signed(change.low, c)}, {signed(change.high, c)}]",
+        _signed(change.difference, c),
+        f"[{_signed(change.low, c)}, {_signed(change.high, c)}]",
         f"{change.wins} / {change.losses} / {change.ties}",
         f"{change.sign_p:.3f}" if change.sign_p >= 0.001 else "< 0.001",
         change.verdict or "–",
@@ -313,48 +327,26 @@ def change_cells(change: Change) -> list[str]:
     ]
 
 
-def change_headings(a: str, b: str) -> list[str]:
+def _headings(a: str, b: str) -> list[str]:
+    """The headings over `_change_cells`."""
     return [a, b, "difference", "95 % interval", "wins / losses / ties", "p", "verdict", "clips"]
 
 
-def pair_cells(change: Change, pair: Pair) -> list[str]:
-    """A pair as texts: column, clip, group, value, value, difference."""
-    c = change.column
-    values = [number(pair.a, c), number(pair.b, c), signed(pair.difference, c)]
-    return [c.label, pair.clip, describe_group(pair.group), *values]
-
-
-def _changes_table(changes: list[Change], a: str, b: str) -> str:
-    lines = []
-    for change in changes:
-        cells = [
-            f"**{x}**" if x in ("better", "worse") else escape(x) for x in change_cells(change)
+def _largest(changes: list[Change]) -> list[list[str]]:
+    """The largest pairs of every change as texts."""
+    return [
+        [
+            change.column.label,
+            pair.clip,
+            describe_group(pair.group),
+            number(pair.a, change.column),
+            number(pair.b, change.column),
+            _signed(pair.difference, change.column),
         ]
-        lines.append([escape(change.column.label), *cells])
-    return markdown_table(["", *change_headings(a, b)], lines)
-
-
-def _largest_table(changes: list[Change], a: str, b: str) -> str:
-    lines = [
-        [escape(cell) for cell in pair_cells(change, pair)]
         for change in changes
         for pair in change.largest
     ]
-    return markdown_table(["column", "clip", "group", a, b, "difference"], lines)
 
 
-def write_comparison(
-    a: Evaluation, b: Evaluation, out: Path, names: tuple[str, str] = ("a", "b")
-) -> Comparison:
-    """Write `comparison.md` and `comparison.html` into the folder `out`.
-
-    Raises:
-        ValueError: as `compare`.
-        OSError: the folder cannot be written.
-    """
-    from .html_report import comparison_html
-
-    found = compare(a, b, names)
-    write_text(comparison_markdown(found), out / "comparison.md")
-    write_text(comparison_html(found), out / "comparison.html")
-    return found
+def _pair_headings(a: str, b: str) -> list[str]:
+    return ["column", "clip", "group", a, b, "difference"]

@@ -128,19 +128,22 @@ def interval(values: np.ndarray, seed: int = 0, level: float = 0.95) -> tuple[fl
     return float(low), float(high)
 
 
-def write_evaluation(evaluation: Evaluation, path: Path) -> None:
-    """Write the JSON of `docs/reference/report.md`: entries, and a summary that is not read back.
+def as_json(evaluation: Evaluation) -> dict[str, Any]:
+    """The content of `report.json` (`docs/reference/report.md`): the evaluation and its summary.
 
     Values that are not finite are left out: JSON knows no infinity.
     """
-    finite = [replace(entry, values=_finite(entry.values)) for entry in evaluation.entries]
+    finite = [
+        replace(entry, values={k: v for k, v in entry.values.items() if math.isfinite(v)})
+        for entry in evaluation.entries
+    ]
     value = {"schema": SCHEMA} | asdict(replace(evaluation, entries=finite))
-    value["summary"] = [asdict(mean) for mean in summarise(evaluation)]
-    write_json(value, path)
+    return value | {"summary": [asdict(mean) for mean in summarise(evaluation)]}
 
 
-def _finite(values: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in values.items() if math.isfinite(value)}
+def write_evaluation(evaluation: Evaluation, path: Path) -> None:
+    """Write what `read_evaluation` reads."""
+    write_json(as_json(evaluation), path)
 
 
 def read_evaluation(path: Path) -> Evaluation:

@@ -1,8 +1,8 @@
-"""Reports of an evaluation: its tables, its Markdown, and the folder that holds all of it.
+"""The folder of an evaluation's report: its JSON, its Markdown, its page, and the clips it plays.
 
-The one thing a reader would get wrong: a table whose group lacks a key pools over that key, and a
-clip that is there several times then counts once, with its mean (`records.summarise`). Quoted rows
-were measured by others, on whatever they measured; they are never bold and never pooled.
+The page is one HTML file that needs no network and no server. Texts of an evaluation (clips, rows,
+errors) come from outside: `escape` makes them safe in Markdown, `render` in HTML, and in the page's
+script they become text nodes only.
 """
 
 import hashlib
@@ -10,166 +10,49 @@ import math
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...runtime.files import write_text
-from .records import Column, Entry, Evaluation, Mean, summarise, write_evaluation
+from ...runtime.pages import render
+from .records import Column, Evaluation, as_json, write_evaluation
+from .tables import (
+    Table,
+    column_heading,
+    describe_clip,
+    describe_group,
+    group_values,
+    number,
+    numeric_keys,
+    tables,
+)
 
 if TYPE_CHECKING:
     from ...video.clip import Video
 
 CRF = 18
 """Quality of the clips in a report: no loss that can be seen, half the size of the default."""
+LEGEND = (
+    "Means over clips, each with the 95 % interval of the mean by bootstrap over clips. "
+    "Arrows point to the better side, the best mean is bold. Quoted rows are as their authors "
+    "printed them; they were not measured here."
+)
+UNLIKE = "The rows of this table do not cover the same clips; their means cannot be compared as is."
 
 
-@dataclass(frozen=True)
-class Table:
-    """Methods by columns, for one group of an evaluation."""
+def write_report(evaluation: Evaluation, out: Path) -> None:
+    """Write `report.json`, `report.md` and `report.html` into the folder `out`.
 
-    group: dict[str, str]
-    """What all its entries share; empty where everything is pooled."""
-    detail: bool
-    """Whether it is one step of a numeric key, a part of the table before it."""
-    columns: list[Column]
-    """Those that have a value."""
-    cells: dict[str, dict[str, Mean]]
-    """Row, then column name; rows in the order of the evaluation, failed ones empty."""
-    clips: dict[str, int]
-    """Clips that each row was tried on, failures included."""
-    alike: bool
-    """Whether all rows have values for the same clips and groups."""
-
-    @property
-    def title(self) -> str:
-        return ", ".join(f"{key} {value}" for key, value in self.group.items()) or "all clips"
-
-    def best(self, column: Column) -> set[str]:
-        """The rows with the best mean as printed; none where there is nothing to be better than."""
-        found = {r: round(c[column.name].mean, column.digits) for r, c in self._with(column)}
-        if len(found) < 2 or column.better == "neither":
-            return set()
-        wanted = (max if column.better == "higher" else min)(found.values())
-        return {row for row, value in found.items() if value == wanted}
-
-    def _with(self, column: Column) -> list[tuple[str, dict[str, Mean]]]:
-        return [(row, cells) for row, cells in self.cells.items() if column.name in cells]
-
-
-def group_values(evaluation: Evaluation) -> dict[str, list[str]]:
-    """Every group key with its values, in order of appearance; numbers in ascending order."""
-    found: dict[str, dict[str, None]] = {}
-    for entry in evaluation.entries:
-        for key, value in entry.group.items():
-            found.setdefault(key, {})[value] = None
-    return {k: sorted(v, key=float) if _numeric(v) else list(v) for k, v in found.items()}
-
-
-def numeric_keys(evaluation: Evaluation) -> list[str]:
-    """Group keys that are a scale, such as the camera's range: numbers, and more than one."""
-    return [k for k, v in group_values(evaluation).items() if len(v) > 1 and _numeric(v)]
-
-
-def _numeric(values: Iterable[str]) -> bool:
-    try:
-        return all(math.isfinite(float(value)) for value in values)
-    except ValueError:
-        return False
-
-
-def tables(evaluation: Evaluation, by: Iterable[str] | None = None) -> list[Table]:
-    """The tables of an evaluation.
-
-    Args:
-        by: one table for each combination of these group keys, pooled over the others. Default: a
-            table for each combination of the keys that are no scale, followed by its details, one
-            for each step of each scale.
+    Each appears whole or not at all; what was there is replaced. The page finds the clips of
+    `Entry.media` beside it.
 
     Raises:
-        ValueError: `by` has a key that no entry has.
+        OSError: the folder cannot be written.
     """
-    if by is not None:
-        by = list(by)
-        known = list(group_values(evaluation))
-        if not set(by) <= set(known):
-            raise ValueError(f"Expected group keys among {known}, got {by}.")
-        return _divided(evaluation, by, None)
-    scales = numeric_keys(evaluation)
-    outer = [key for key in group_values(evaluation) if key not in scales]
-    found = []
-    for table in _divided(evaluation, outer, None):
-        found.append(table)
-        for scale in scales:
-            parts = _divided(evaluation, [*outer, scale], scale)
-            inside = [part for part in parts if table.group.items() <= part.group.items()]
-            found += [part for part in inside if part.detail]
-    return found
-
-
-def _divided(evaluation: Evaluation, by: list[str], scale: str | None) -> list[Table]:
-    """One table for each combination of the keys `by`, in the order of their values."""
-    groups: dict[tuple, list[Entry]] = {}
-    for entry in evaluation.entries:
-        group = tuple((key, entry.group[key]) for key in by if key in entry.group)
-        groups.setdefault(group, []).append(entry)
-    means: dict[frozenset, list[Mean]] = {}
-    for mean in summarise(evaluation, by):
-        means.setdefault(frozenset(mean.group.items()), []).append(mean)
-    ranks = {key: values.index for key, values in group_values(evaluation).items()}
-    ordered = sorted(groups, key=lambda group: [ranks[key](value) for key, value in group])
-    return [
-        _table(evaluation, dict(g), scale in dict(g), groups[g], means.get(frozenset(g), []))
-        for g in ordered
-    ]
-
-
-def _table(
-    evaluation: Evaluation,
-    group: dict[str, str],
-    detail: bool,
-    entries: list[Entry],
-    means: list[Mean],
-) -> Table:
-    rows = dict.fromkeys(entry.row for entry in entries)
-    cells = {row: {m.column: m for m in means if m.row == row} for row in rows}
-    columns = [c for c in evaluation.columns if any(c.name in cell for cell in cells.values())]
-    tried = {row: {entry.clip for entry in entries if entry.row == row} for row in rows}
-    # A row without the leading column, such as one of cameras alone, compares with none in it.
-    leads = [e for e in entries if not columns or columns[0].name in e.values or e.error]
-    done = {e.row: {o.key[1:] for o in leads if o.row == e.row and o.values} for e in leads}
-    alike = len({frozenset(keys) for keys in done.values()}) < 2
-    clips = {row: len(names) for row, names in tried.items()}
-    return Table(group, detail, columns, cells, clips, alike)
-
-
-def failures(evaluation: Evaluation) -> list[Entry]:
-    return [entry for entry in evaluation.entries if entry.error is not None]
-
-
-def describe_group(group: Mapping[str, str]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in group.items())
-
-
-def number(value: float, column: Column) -> str:
-    """A value as tables print it, without a sign on zero and with a true minus."""
-    if not math.isfinite(value):
-        return "–"
-    text = f"{value:.{column.digits}f}"
-    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
-
-
-def row_clips(table: Table, row: str) -> tuple[int, str]:
-    """The clips behind most cells of a row, and the words for it."""
-    counts = [mean.clips for mean in table.cells[row].values()]
-    most = max(counts, default=0)
-    tried = table.clips[row]
-    return most, str(most) if most == tried else f"{most} of {tried}"
-
-
-def column_heading(column: Column) -> str:
-    arrow = {"higher": " ↑", "lower": " ↓", "neither": ""}[column.better]
-    return column.label + arrow
+    write_evaluation(evaluation, out / "report.json")
+    write_text(markdown(evaluation), out / "report.md")
+    write_text(html(evaluation), out / "report.html")
 
 
 # --------------------------------------------------------------------------------------- Markdown
@@ -187,23 +70,20 @@ def markdown(evaluation: Evaluation, by: Iterable[str] | None = None) -> str:
     parts = [f"# {escape(evaluation.benchmark)}"]
     for table in tables(evaluation, by):
         mark = "###" if table.detail else "##"
-        parts += [f"{mark} {escape(table.title)}", _markdown_table(evaluation, table)]
+        parts += [f"{mark} {escape(table.title)}", _markdown_table(table)]
         if not table.alike:
             parts.append(UNLIKE)
     parts.append(LEGEND)
-    broken = failures(evaluation)
+    broken = [
+        f"- **{escape(entry.row)}**, {escape(describe_clip(entry))}: {escape(entry.error)}"
+        for entry in evaluation.entries
+        if entry.error is not None
+    ]
     if broken:
-        parts += [f"## Failures ({len(broken)})", "\n".join(map(_failure_line, broken))]
-    parts += ["## How it was made", _made_by(evaluation.about)]
+        parts += [f"## Failures ({len(broken)})", "\n".join(broken)]
+    made = [f"- {escape(key)}: {escape(words(key, v))}" for key, v in evaluation.about.items()]
+    parts += ["## How it was made", "\n".join(made) or "Nothing was recorded."]
     return "\n\n".join(parts) + "\n"
-
-
-LEGEND = (
-    "Means over clips, each with the 95 % interval of the mean by bootstrap over clips. "
-    "Arrows point to the better side, the best mean is bold. Quoted rows are as their authors "
-    "printed them; they were not measured here."
-)
-UNLIKE = "The rows of this table do not cover the same clips; their means cannot be compared as is."
 
 
 def escape(text: object) -> str:
@@ -219,19 +99,17 @@ def markdown_table(heading: list[str], lines: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in [heading, rule, *lines])
 
 
-def _markdown_table(evaluation: Evaluation, table: Table) -> str:
-    quoted = [] if table.detail else evaluation.quoted
-    named = {name for row in quoted for name in row.values}
-    shown = [c for c in evaluation.columns if c in table.columns or c.name in named]
-    best = {column.name: table.best(column) for column in shown}
+def _markdown_table(table: Table) -> str:
+    best = {column.name: table.best(column) for column in table.columns}
     lines = []
     for row in table.cells:
-        cells = [_markdown_cell(table, row, c, row in best[c.name]) for c in shown]
-        lines.append([escape(row), *cells, row_clips(table, row)[1]])
-    for row in quoted:
-        cells = [number(row.values.get(c.name, math.nan), c) for c in shown]
+        cells = [_markdown_cell(table, row, c, row in best[c.name]) for c in table.columns]
+        lines.append([escape(row), *cells, table.clips_text(row)])
+    for row in table.quoted:
+        cells = [number(row.values.get(c.name, math.nan), c) for c in table.columns]
         lines.append([f"{escape(row.row)} (quoted: {escape(row.source)})", *cells, "–"])
-    return markdown_table(["", *(escape(column_heading(c)) for c in shown), "clips"], lines)
+    headings = (escape(column_heading(column)) for column in table.columns)
+    return markdown_table(["", *headings, "clips"], lines)
 
 
 def _markdown_cell(table: Table, row: str, column: Column, best: bool) -> str:
@@ -242,20 +120,9 @@ def _markdown_cell(table: Table, row: str, column: Column, best: bool) -> str:
     text = f"**{text}**" if best else text
     if mean.clips > 1:
         text += f" [{number(mean.low, column)}, {number(mean.high, column)}]"
-    if mean.clips != row_clips(table, row)[0]:
+    if mean.clips != table.clips(row):
         text += f" (n = {mean.clips})"
     return text
-
-
-def _failure_line(entry: Entry) -> str:
-    group = describe_group(entry.group)
-    where = f"{entry.clip} ({group})" if group else entry.clip
-    return f"- **{escape(entry.row)}**, {escape(where)}: {escape(entry.error)}"
-
-
-def _made_by(about: dict[str, Any]) -> str:
-    lines = [f"- {escape(key)}: {escape(words(key, value))}" for key, value in about.items()]
-    return "\n".join(lines) or "Nothing was recorded."
 
 
 def words(key: str, value: Any) -> str:
@@ -279,23 +146,42 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-# ------------------------------------------------------------------------------------- the folder
+# --------------------------------------------------------------------------------------- the page
 
 
-def write_report(evaluation: Evaluation, out: Path) -> None:
-    """Write `report.json`, `report.md` and `report.html` into the folder `out`.
+def html(evaluation: Evaluation) -> str:
+    """The evaluation as a page: tables, plots, clips, failures, and how it was made."""
+    rows = list(dict.fromkeys(entry.row for entry in evaluation.entries))
+    scales = numeric_keys(evaluation)
+    keys = [
+        {"key": key, "scale": key in scales, "values": values}
+        for key, values in group_values(evaluation).items()
+    ]
+    found = as_json(evaluation)
+    data = {name: found[name] for name in ("columns", "entries")}
+    return render(
+        "report/report.html",
+        title=evaluation.benchmark,
+        evaluation=evaluation,
+        data=data | {"rows": rows, "keys": keys, "means": found["summary"]},
+        counts=[
+            (len({entry.clip for entry in evaluation.entries}), "clip"),
+            (len(rows), "row"),
+            (len(evaluation.entries), "result"),
+        ],
+        broken=[entry for entry in evaluation.entries if entry.error is not None],
+        # Details stand folded beneath the table before them.
+        parts=[(d, list(part)) for d, part in groupby(tables(evaluation), lambda t: t.detail)],
+        legend=LEGEND,
+        unlike=UNLIKE,
+        describe_group=describe_group,
+        heading=column_heading,
+        number=number,
+        words=words,
+    )
 
-    Each appears whole or not at all; what was there is replaced. The page finds the clips of
-    `Entry.media` beside it.
 
-    Raises:
-        OSError: the folder cannot be written.
-    """
-    from .html_report import html
-
-    write_evaluation(evaluation, out / "report.json")
-    write_text(markdown(evaluation), out / "report.md")
-    write_text(html(evaluation), out / "report.html")
+# ------------------------------------------------------------------------------------- the clips
 
 
 def write_media(
