@@ -10,7 +10,6 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from html import escape
 from pathlib import Path
 from string import Template
@@ -24,6 +23,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...config.curation import Curation
+from ...config.serialization import to_json
 from ...rendering.render import Render
 from ...runtime.files import write_text
 from ..samples import Sample, read_index, read_sample
@@ -60,7 +60,7 @@ def write_card(folder: Path, settings: Curation, failed: int = 0) -> Path:
         sheets="\n".join(_sheets(folder, rows)),
         rejected=_counts(rejected, REASONS),
         licences=_licences(rows),
-        settings=escape(json.dumps(asdict(settings), indent=2, default=str)),
+        settings=escape(json.dumps(to_json(settings), indent=2)),
     )
     write_text(page, folder / "card.html")
     return folder / "card.html"

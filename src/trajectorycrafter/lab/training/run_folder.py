@@ -7,7 +7,8 @@ from its last checkpoint, the lines after that step are removed and made again.
 from pathlib import Path
 from typing import Any
 
-from ...config.training import MAY_CHANGE, TrainSettings, to_json
+from ...config.serialization import to_json
+from ...config.training import MAY_CHANGE, TrainSettings
 from ...runtime.files import JsonLines
 from ...runtime.run_folder import RunFolder, check_inputs, claim, unfinished
 
