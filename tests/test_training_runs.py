@@ -271,9 +271,9 @@ from trajectorycrafter.config.serialization import from_json
 from trajectorycrafter.config.training import TrainSettings
 
 rank, drawn = state.process_index, []
-drawing = trainer._Run._draw
-trainer._Run._draw = lambda run, items, *at: (
-    drawn.extend(item.info["id"] for item in items), drawing(run, items, *at))[1]
+losses = trainer.Diffusion.losses
+trainer.Diffusion.losses = lambda run, items, *at: (
+    drawn.extend(item.info["id"] for item in items), losses(run, items, *at))[1]
 writing = trainer.write_weights
 
 def write(accelerator, model, folder, **how):
