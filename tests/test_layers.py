@@ -44,6 +44,7 @@ ALLOWED = {
     "webdataset": set(),
     "pyarrow": {"lab/samples"},
     "transformers": {"depth", "model", "lab/evaluation", "lab/training"},
+    "cattrs": {"config/serialization"},
     "tyro": {"cli"},
     "torchvision": set(),
     "decord": set(),

@@ -18,7 +18,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from training_material import settings, write_samples
 
-from trajectorycrafter.config.training import LoraSettings, TrainSettings, changed, to_json
+from trajectorycrafter.config.serialization import to_json
+from trajectorycrafter.config.training import LoraSettings, TrainSettings, changed
 from trajectorycrafter.config.training_presets import REFERENCE
 from trajectorycrafter.lab.training.run_folder import read_curve
 from trajectorycrafter.lab.training.stages import build_model
@@ -161,14 +162,15 @@ def launched(script: Path, *arguments: str, processes: int = 1, **environment: s
 KILLED = """
 import json, os, signal, sys
 from pathlib import Path
-from trajectorycrafter.config.training import from_json
+from trajectorycrafter.config.serialization import from_json
+from trajectorycrafter.config.training import TrainSettings
 from trajectorycrafter.lab.training.trainer import train
 
 def die(step):
     if step == 5:
         os.kill(os.getpid(), signal.SIGKILL)
 
-train(from_json(json.loads(Path(sys.argv[1]).read_text())), sys.argv[2], on_step=die)
+train(from_json(TrainSettings, json.loads(Path(sys.argv[1]).read_text())), sys.argv[2], on_step=die)
 """
 
 
@@ -265,12 +267,13 @@ if os.environ.get("ACCELERATE_USE_FSDP"):
     # accelerate shards on GPUs only, by name; torch shards on CPUs as well.
     PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
 from trajectorycrafter.lab.training import trainer
-from trajectorycrafter.config.training import from_json
+from trajectorycrafter.config.serialization import from_json
+from trajectorycrafter.config.training import TrainSettings
 
 rank, drawn = state.process_index, []
-drawing = trainer._Run._draw
-trainer._Run._draw = lambda run, items, *at: (
-    drawn.extend(item.info["id"] for item in items), drawing(run, items, *at))[1]
+losses = trainer.Diffusion.losses
+trainer.Diffusion.losses = lambda run, items, *at: (
+    drawn.extend(item.info["id"] for item in items), losses(run, items, *at))[1]
 writing = trainer.write_weights
 
 def write(accelerator, model, folder, **how):
@@ -280,7 +283,7 @@ def write(accelerator, model, folder, **how):
     writing(accelerator, model, folder, **how)
 
 trainer.write_weights = write
-settings = from_json(json.loads(Path(sys.argv[1]).read_text()))
+settings = from_json(TrainSettings, json.loads(Path(sys.argv[1]).read_text()))
 trainer.train(settings, out)
 kind = trainer.Accelerator(cpu=True).distributed_type.value
 (out / f"rank-{rank}.json").write_text(json.dumps({"drawn": drawn, "kind": kind}))

@@ -12,15 +12,15 @@ import yaml
 from golden_model import inputs, pipeline, transformer
 from torch import nn
 
+from trajectorycrafter.config.serialization import from_json, to_json
 from trajectorycrafter.config.training import (
     MAY_CHANGE,
     LoraSettings,
     ModelSettings,
     OptimizerSettings,
     TrainOptions,
+    TrainSettings,
     changed,
-    from_json,
-    to_json,
 )
 from trajectorycrafter.config.training_presets import ABLATIONS, PRESETS, REFERENCE, chosen, preset
 from trajectorycrafter.lab.training.ema import averaged, ema_tensors, load_ema, make_ema
@@ -47,12 +47,12 @@ TINY = PRESETS["tiny-joint"].model
 @pytest.mark.parametrize("name", PRESETS)
 def test_settings_survive_json(name: str) -> None:
     given = changed(PRESETS[name], "data", samples=(Path("a"), Path("b")))
-    assert from_json(json.loads(json.dumps(to_json(given)))) == given
+    assert from_json(TrainSettings, json.loads(json.dumps(to_json(given)))) == given
 
 
 def test_unknown_settings_are_named() -> None:
     with pytest.raises(ValueError, match="learning_rate"):
-        from_json({"optimizer": {"learning_rate": 1}})
+        from_json(TrainSettings, {"optimizer": {"learning_rate": 1}})
 
 
 def test_what_a_run_may_not_change() -> None:

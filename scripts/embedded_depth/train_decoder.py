@@ -2,7 +2,8 @@
 
 `python train_decoder.py VIEWS --part wide` after `render_views.py`, `raycast_views.py`,
 `parallax_views.py`, `photographs.py` and `stereo.py` have written to VIEWS. The other decoder stays
-as it is in `--out`. `--resume` goes on from the last state beside `--out`.
+as it is in `--out`. Curve, scores and checkpoints are in a folder named after `--out` beside it,
+from which `--resume` goes on.
 
 Rendered views teach shape, order, sharp steps and where zero lies; more than half of them carry
 things cut out of photographs, so that what is near also looks real. Parallax teaches shape up to
@@ -14,28 +15,38 @@ units; on others it is hundreds of times slower than float32.
 """
 
 import argparse
-import copy
 import math
 import os
 import time
-from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from trajectorycrafter.config.training import LogSettings, OptimizerSettings
 from trajectorycrafter.depth.dinov2 import PATCH, load_dinov2
 from trajectorycrafter.depth.embedded import WEIGHTS, DepthDecoder
+from trajectorycrafter.lab.training.loop import Loop, Pace, learn
+from trajectorycrafter.lab.training.run_folder import read_curve
+from trajectorycrafter.runtime.files import JsonLines
 
 SIZES = ((224, 308), (252, 336), (224, 392), (308, 224), (252, 252), (294, 392))
 """Heights and widths trained at; a batch has one."""
 KINDS = {"rendered": 0.76, "parallax": 0.09, "photograph": 0.15}
 """Shares of a batch."""
+KEPT = 100
+"""Batches whose features are kept to be met again."""
+EVERY = 150
+"""Steps between checkpoints and scores: about five minutes on one core."""
 
 
 # Pictures
@@ -158,14 +169,13 @@ class Sample:
 
 
 class Material:
-    """Everything to learn from, drawn at random."""
+    """Everything to learn from, drawn at random by `rng`, which each batch has its own of."""
 
-    def __init__(self, folder: Path, seed: int, held_out: int):
-        self.rng = np.random.default_rng(seed)
+    def __init__(self, folder: Path, held_out: int):
+        self.rng = np.random.default_rng()
         shards = sorted(folder.glob("views_*.npz"))[held_out:]
         self.rendered = [arrays_of(path) for path in shards]
-        parallax = [arrays_of(path) for path in sorted(folder.glob("parallax_train_*.npz"))]
-        self.parallax = parallax
+        self.parallax = [arrays_of(path) for path in sorted(folder.glob("parallax_train_*.npz"))]
         stored = np.load(folder / "photographs.npz")
         self.photographs, self.masks = stored["rgb"], stored["mask"]
         self.things = np.flatnonzero(self.masks.any(axis=(1, 2)))
@@ -223,7 +233,8 @@ class Material:
         nothing = np.full(mask.shape, np.nan, np.float32)
         return Sample(as_filmed(rgb, self.rng), nothing, thing=mask > 0)
 
-    def batch(self, count: int) -> list[Sample]:
+    def batch(self, count: int, rng: np.random.Generator) -> list[Sample]:
+        self.rng = rng
         size = SIZES[self.rng.integers(len(SIZES))]
         shares = np.array(list(KINDS.values()))
         kinds = self.rng.choice(list(KINDS), count, p=shares / shares.sum())
@@ -373,30 +384,105 @@ def held_out_views(folder: Path, held_out: int) -> dict[str, list[Sample]]:
 
 
 @torch.no_grad()
-def score(decoder: DepthDecoder, backbone: torch.nn.Module, views: dict, bf16: bool) -> str:
+def score(decoder: DepthDecoder, backbone: Any, views: dict) -> dict[str, float]:
     """Mean rank correlation of each held-out set; of `order`, the share of pairs that are right."""
-    found = []
+    found = {}
     for name, samples in views.items():
         ranks = []
         for s in samples:
             images = tensor_of([s])
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                predicted = decoder(backbone(images), images).float()[0, 0]
+            predicted = decoder(backbone(images), images).float()[0, 0]
             if s.thing is None:
                 ranks.append(rank_correlation(predicted, torch.from_numpy(s.disparity)))
             else:
                 lead = leads(predicted, torch.from_numpy(s.thing), np.random.default_rng(0))
                 ranks += [(lead > 0.05).float().mean().item()] if len(lead) else []
-        found.append(f"{name} {np.mean(ranks):.4f}")
-    return ", ".join(found)
+        found[name] = round(float(np.mean(ranks)), 4)
+    return found
 
 
-def store(decoder: torch.nn.Module, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    save_file({k: v.half().contiguous() for k, v in decoder.state_dict().items()}, temporary)
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)
+class Decoding:
+    """The objective: one decoder on features of the backbone."""
+
+    def __init__(self, args: argparse.Namespace, work: Path, accelerator: Accelerator) -> None:
+        self.args, self.work, self.accelerator = args, work, accelerator
+        torch.manual_seed(args.seed)
+        self.backbone, self.model = load_dinov2(), DepthDecoder()
+        if args.out.exists():
+            self.model.load_state_dict({k: v.float() for k, v in load_file(args.out).items()})
+        if args.afresh:
+            setattr(self.model, args.part, type(getattr(self.model, args.part))())
+        self.model.requires_grad_(False)
+        decoder = getattr(self.model, args.part).requires_grad_(True)
+        self.trained = dict(decoder.named_parameters())
+        self.material = Material(args.views, args.held_out)
+        self.views = held_out_views(args.views, args.held_out)
+        # Features cost more than the decoder, so a batch is met again, roughened otherwise.
+        self.features = lru_cache(KEPT)(self._features)
+        self.began = 0.0
+        print(
+            f"{len(self.material.rendered)} shards, {len(self.material.parallax)} clips, "
+            f"{len(self.material.things)} things; held out "
+            f"{ ({k: len(v) for k, v in self.views.items()}) }",
+            flush=True,
+        )
+
+    def rate(self, step: int) -> float | None:
+        """A warm-up over the first steps, then a half cosine of the time down to nothing."""
+        done = (time.time() - self.began) / (60 * self.args.minutes)
+        if done >= self.args.stop:
+            return None
+        return min(1, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * done))
+
+    def batches(self, done: int) -> Iterator[tuple[int, np.random.Generator]]:
+        """The number of a new batch, or of one of the last, and what draws for this step."""
+        # What was spent on scores counts as little as what passed between two runs.
+        spent = sum(line["seconds"] for line in read_curve(self.work) if line["step"] <= done)
+        self.began = time.time() - spent
+        return self._numbers(done)
+
+    def _numbers(self, step: int) -> Iterator[tuple[int, np.random.Generator]]:
+        while True:
+            r = np.random.default_rng((self.args.seed, 1, step))
+            newest, turn = divmod(step, 1 + self.args.again)
+            yield (int(r.integers(max(0, newest + 1 - KEPT), newest + 1)) if turn else newest), r
+            step += 1
+
+    @torch.no_grad()
+    def _features(self, number: int) -> tuple[list[Sample], Tensor, list[Tensor]]:
+        rng = np.random.default_rng((self.args.seed, 0, number))
+        samples = self.material.batch(self.args.batch, rng)
+        images = tensor_of(samples)
+        features = self.backbone(images)
+        return samples, images, [f.bfloat16() for f in features] if self.args.bf16 else features
+
+    def losses(self, batch: Any, step: int, turn: int) -> dict[str, Tensor]:
+        number, r = batch
+        with self.accelerator.autocast():
+            samples, images, features = self.features(number)
+            rough = roughened(features, self.args.dropout, self.args.noise)
+            predicted = getattr(self.model, self.args.part)(rough, images)
+        each = [loss_of(p[0], s, r) for p, s in zip(predicted.float(), samples, strict=True)]
+        return {"loss": torch.stack(each).mean()}
+
+    def look(self, loop: Loop, step: int) -> None:
+        began = time.time()
+        self.write(loop)
+        with loop.averaged(), self.accelerator.autocast():
+            told = {"step": step} | score(self.model, self.backbone, self.views)
+        print(told, flush=True)
+        JsonLines(self.work / "held_out.jsonl").add(told)
+        self.began += time.time() - began
+
+    def write(self, loop: Loop) -> None:
+        """Both decoders, the averages of the trained one, in half precision."""
+        self.args.out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.args.out.with_suffix(".tmp")
+        with loop.averaged():
+            weights = self.model.state_dict()
+            save_file({k: v.half().contiguous() for k, v in weights.items()}, temporary)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, self.args.out)
 
 
 def main() -> None:
@@ -417,81 +503,28 @@ def main() -> None:
     parser.add_argument("--bf16", action="store_true", help="matrix products in bfloat16")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    torch.manual_seed(args.seed)
-    backbone, whole = load_dinov2(), DepthDecoder()
-    if args.out.exists():
-        whole.load_state_dict({k: v.float() for k, v in load_file(args.out).items()})
-    if args.afresh:
-        setattr(whole, args.part, type(getattr(whole, args.part))())
-    decoder = copy.deepcopy(getattr(whole, args.part))
-    averaged = getattr(whole, args.part).requires_grad_(False)
-    optimizer = torch.optim.AdamW(decoder.parameters(), lr=args.rate, weight_decay=1e-2)
-    state_path, step, spent = args.out.with_suffix(".state.pt"), 0, 0.0
-    if args.resume and state_path.exists():
-        state = torch.load(state_path)
-        decoder.load_state_dict(state["decoder"])
-        averaged.load_state_dict(state["averaged"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, spent = state["step"], state["spent"]
-    material = Material(args.views, args.seed + step, args.held_out)
-    views = held_out_views(args.views, args.held_out)
-    print(
-        f"{len(material.rendered)} shards, {len(material.parallax)} clips, "
-        f"{len(material.things)} things; held out { ({k: len(v) for k, v in views.items()}) }",
-        flush=True,
+    optimizer = OptimizerSettings(
+        steps=0,  # The time ends the run.
+        lr=args.rate,
+        weight_decay=1e-2,
+        eps=1e-8,
+        clip=1.0,
+        clip_start=1.0,
+        clip_steps=10**9,
+        ema=0.998,
     )
-    begin, shown, recent = time.time() - spent, time.time(), []
-    recalled: deque = deque(maxlen=100)
-    while (done := (time.time() - begin) / (60 * args.minutes)) < args.stop:
-        # Warm up over the first steps, then fall to nothing along a half cosine of the time.
-        rate = args.rate * min(1, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * done))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        # Features cost more than the decoder, so a batch is met again, roughened otherwise.
-        if step % (1 + args.again) and len(recalled) > 8:
-            samples, images, features = recalled[material.rng.integers(len(recalled))]
-        else:
-            samples = material.batch(args.batch)
-            images = tensor_of(samples)
-            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
-                features = backbone(images)
-            if args.bf16:
-                features = [f.bfloat16() for f in features]
-            recalled.append((samples, images, features))
-        with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
-            rough = roughened(features, args.dropout, args.noise)
-            predicted = decoder(rough, images)
-        losses = [
-            loss_of(p[0], s, material.rng) for p, s in zip(predicted.float(), samples, strict=True)
-        ]
-        loss = torch.stack(losses).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
-        optimizer.step()
-        decay = min(0.998, 1 - 1 / (1 + step / 5))
-        for mean, now in zip(averaged.parameters(), decoder.parameters(), strict=True):
-            mean.lerp_(now.detach(), 1 - decay)
-        step, recent = step + 1, [*recent[-99:], loss.item()]
-        if time.time() - shown > 300:
-            store(whole, args.out)
-            state = {
-                "decoder": decoder.state_dict(),
-                "averaged": averaged.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "step": step,
-                "spent": time.time() - begin,
-            }
-            torch.save(state, state_path.with_suffix(".tmp"))
-            os.replace(state_path.with_suffix(".tmp"), state_path)
-            print(
-                f"{done:.2f} step {step} train {np.mean(recent):.4f}; "
-                f"{score(whole, backbone, views, args.bf16)}",
-                flush=True,
-            )
-            shown = time.time()
-    store(whole, args.out)
-    print(f"{step} steps; {score(whole, backbone, views, args.bf16)}")
+    accelerator = Accelerator(cpu=True, mixed_precision="bf16" if args.bf16 else "no")
+    learn(
+        lambda work: Decoding(args, work, accelerator),
+        args.out.with_suffix(""),
+        {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()},
+        Pace(optimizer, LogSettings(checkpoint_every=EVERY, keep=1, sample_every=EVERY)),
+        accelerator,
+        inputs=[args.views],
+        free=("resume", "minutes", "stop", "views", "out"),
+        resume=args.resume,
+        overwrite=not args.resume,
+    )
 
 
 if __name__ == "__main__":

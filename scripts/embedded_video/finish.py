@@ -1,45 +1,40 @@
 """Third stage of the embedded video model: transformer and decoder together, on pixels.
 
 `python finish.py OUT --samples FOLDER ... --start STAGE2/model-ema --codec CODEC` trains for
-`--steps` steps, writes a checkpoint every few minutes, goes on from it when started again, and in
-the end writes OUT/model/{transformer,codec,decoder} in half precision.
+`--steps` steps, goes on from its last checkpoint when started again, and in the end leaves
+OUT/model/{transformer,codec,decoder} in half precision, in the folder of any training run.
 
 What is trained is what is used: one step from pure noise, the decoder on its result, the error in
 pixels and mostly in holes. There it is the logarithm of each frame's squared error: methods are
 compared by their mean PSNR, so frames that the fill completes well count as much as others. Samples
 of double reprojection are left out, since their reference is the target itself.
-
-The one thing a reader would get wrong: every draw is a function of the step, so a run that was
-stopped goes on as the unbroken one would, as long as its samples are the same.
 """
 
 import copy
-import json
-import os
 import random
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import tyro
+from accelerate import Accelerator
 from packs import batch_of, cut, load, pack
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from trajectorycrafter.config.training import OptimizerSettings
+from trajectorycrafter.config.serialization import to_json
+from trajectorycrafter.config.training import LogSettings, OptimizerSettings
 from trajectorycrafter.lab.evaluation.metrics import METRICS, score
-from trajectorycrafter.lab.training.optimizers import make_optimizers, set_rate
+from trajectorycrafter.lab.training.loop import Loop, Pace, learn
+from trajectorycrafter.lab.training.run_folder import MODEL
 from trajectorycrafter.model.checkpoints import load_transformer
 from trajectorycrafter.model.codec import Pictures, RenderDecoder, SpaceToDepthCodec
 from trajectorycrafter.model.conditions import latent_mask
 from trajectorycrafter.model.embedded import EmbeddedModel
 from trajectorycrafter.rendering.blending import blend
-from trajectorycrafter.runtime.files import write_json
+from trajectorycrafter.runtime.files import JsonLines
 
 LAST = 999
 FLOOR = 4e-4
@@ -145,11 +140,11 @@ def window_means(size: int, window: int) -> Tensor:
     return near / near.sum(dim=1, keepdim=True)
 
 
-class Run:
-    """A run's networks, optimizers and averages, and how it goes on."""
+class Finish:
+    """The objective: networks, clips and the error of what they draw."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, out: Path, accelerator: Accelerator) -> None:
+        self.settings, self.out, self.accelerator = settings, out, accelerator
         torch.manual_seed(settings.seed)
         codec = SpaceToDepthCodec.from_pretrained(settings.codec, torch_dtype=torch.float32)
         decoder: Any = RenderDecoder(codec.config["latent_channels"], smooth=settings.smooth)
@@ -158,87 +153,44 @@ class Run:
                 settings.start_decoder, torch_dtype=torch.float32, smooth=settings.smooth
             )
         transformer = load_transformer(settings.start)
-        self.model = EmbeddedModel(transformer.train(), codec, decoder.train())
+        self.embedded = EmbeddedModel(transformer, codec, decoder)
+        self.model: Any = nn.ModuleDict({"transformer": transformer, "decoder": decoder})
         self.trained: dict[str, nn.Parameter] = dict(transformer.named_parameters())
         self.trained |= {f"decoder.{name}": p for name, p in decoder.named_parameters()}
-        optimizer = OptimizerSettings(
-            name="muon",
-            lr=settings.lr,
-            muon_lr=settings.muon_lr,
-            weight_decay=1e-2,
-            eps=1e-8,
-        )
-        self.optimizers = make_optimizers(self.trained, optimizer)
-        self.average = {name: p.detach().clone() for name, p in self.trained.items()}
         self.vgg = None
         if settings.vgg and settings.perceptual:
             from vgg import VggFeatures  # wants h5py
 
             self.vgg = VggFeatures(settings.vgg)
         self.places = [pack(folder) for folder in settings.samples]
-        self.all = [(i, k) for i, place in enumerate(self.places) for k in range(len(place[0]))]
         self.held_out = None if settings.held_out is None else pack(settings.held_out)
-        self.step = 0
 
-    def go(self) -> None:
-        self.restore()
-        lines, began = [], time.perf_counter()
-        while self.step < self.settings.steps:
-            lines.append(self.one_step())
-            self.step += 1
-            if self.step % 10 == 0:
-                with (self.settings.out / "log.jsonl").open("a") as file:
-                    mean = {k: round(sum(x[k] for x in lines) / len(lines), 5) for k in lines[0]}
-                    mean |= {"step": self.step, "seconds": round(time.perf_counter() - began, 1)}
-                    print(json.dumps(mean), file=file)
-                lines = []
-            if self.step % self.settings.every == 0 or self.step == self.settings.steps:
-                self.save()
-                self.look()
-        self.write()
-
-    def one_step(self) -> dict[str, float]:
-        """Draw clips, move the weights."""
+    def rate(self, step: int) -> float | None:
         s = self.settings
-        share = min(1.0, (self.step + 1) / s.warmup)
-        left = (s.steps - self.step) / max(1.0, s.steps * s.cooldown)
-        for optimizer in self.optimizers:
-            set_rate(optimizer, share * max(0.02, min(1.0, left)))
-        draw = random.Random(s.seed * 1_000_003 + self.step)
-        places = [self.all[i] for i in draw.sample(range(len(self.all)), s.batch)]
-        target, pictures, reference = batch_of([load(self.places[i], k, draw) for i, k in places])
+        if step >= s.steps:
+            return None
+        left = (s.steps - step) / max(1.0, s.steps * s.cooldown)
+        return min(1.0, (step + 1) / s.warmup) * max(0.02, min(1.0, left))
+
+    def batches(self, done: int) -> Iterator[tuple[list[Any], random.Random]]:
+        """Clips, and what goes on drawing for their step."""
+        every = [(place, k) for place in self.places for k in range(len(place[0]))]
+        for step in range(done, self.settings.steps):
+            draw = random.Random(self.settings.seed * 1_000_003 + step)
+            chosen = [every[i] for i in draw.sample(range(len(every)), self.settings.batch)]
+            yield [load(place, k, draw) for place, k in chosen], draw
+
+    def losses(self, batch: Any, step: int, turn: int) -> dict[str, Tensor]:
+        with self.accelerator.autocast():
+            return self._losses(batch)
+
+    def _losses(self, batch: tuple[list[Any], random.Random]) -> dict[str, Tensor]:
+        s, model, (items, draw) = self.settings, self.embedded, batch
+        target, pictures, reference = batch_of(items)
         generator = torch.Generator().manual_seed(draw.randrange(2**31))
-        frames = self.some_frames(target.shape[1], draw)
-        with self.precision():
-            losses = self.losses(target, pictures, reference, frames, generator)
-        losses["loss"].backward()
-        norm = nn.utils.clip_grad_norm_(self.trained.values(), 1.0)
-        with self.precision():
-            for optimizer in self.optimizers:
-                optimizer.step()
-                optimizer.zero_grad()
-        decay = min(s.ema, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            for name, parameter in self.trained.items():
-                self.average[name].lerp_(parameter, 1 - decay)
-        return {name: float(value.detach()) for name, value in losses.items()} | {
-            "norm": float(norm)
-        }
-
-    def some_frames(self, count: int, draw: random.Random) -> slice:
-        """Two blocks of frames: the decoder costs as much as the transformer, so it draws few."""
-        last = draw.choice(range(4, count, 4))
-        return slice(max(0, last - 7), last + 1)
-
-    def losses(
-        self,
-        target: Tensor,
-        pictures: Pictures,
-        reference: Tensor,
-        frames: slice,
-        generator: torch.Generator,
-    ) -> dict[str, Tensor]:
-        s, model = self.settings, self.model
+        # Two blocks of frames: the decoder costs as much as the transformer, so it draws few.
+        last = draw.choice(range(4, target.shape[1], 4))
+        frames = slice(max(0, last - 7), last + 1)
         with torch.no_grad():
             wanted = model.encode(target)
         noise = torch.randn(wanted.shape, generator=generator)
@@ -266,13 +218,8 @@ class Run:
             loss = loss + s.perceptual * losses["perceptual"]
         return losses | {"loss": loss}
 
-    def precision(self) -> Any:
-        return torch.autocast("cpu", torch.bfloat16) if self.settings.bfloat16 else nullcontext()
-
-    # ------------------------------------------------------------------------------- what is kept
-
     @torch.no_grad()
-    def look(self) -> None:
+    def look(self, loop: Loop, step: int) -> None:
         """Metrics in holes, of what is held out: the fill, the model, the model blended."""
         if self.held_out is None:
             return
@@ -280,11 +227,11 @@ class Run:
         for k in range(len(self.held_out[0])):
             target, pictures, reference = batch_of([load(self.held_out, k, None)])
             noise = torch.randn(
-                self.model.encode(pictures.filled).shape,
+                self.embedded.encode(pictures.filled).shape,
                 generator=torch.Generator().manual_seed(k),
             )
-            with self.averaged(), self.precision():
-                made = draw_frames(self.model, pictures, reference, noise, slice(None))[2]
+            with loop.averaged(), self.accelerator.autocast():
+                made = draw_frames(self.embedded, pictures, reference, noise, slice(None))[2]
             true, fill, made, render = (
                 (x[0].clamp(-1, 1) + 1) / 2
                 for x in (target, pictures.filled, made, pictures.render)
@@ -292,72 +239,52 @@ class Run:
             mixed = blend(made, render, pictures.visible[0])
             regions = {"holes": ~pictures.visible[0], "": None}
             scores.append([score(x, true, metrics, regions) for x in (fill, made, mixed)])
-        told: dict[str, Any] = {"step": self.step}
+        told: dict[str, Any] = {"step": step}
         for i, name in enumerate(("fill", "model", "blended")):
             for key in scores[0][i]:
                 told[f"{name} {key}"] = round(float(np.mean([s[i][key] for s in scores])), 4)
         print(json.dumps(told), flush=True)
-        with (self.settings.out / "held_out.jsonl").open("a") as file:
-            print(json.dumps(told), file=file)
+        JsonLines(self.out / "held_out.jsonl").add(told)
 
-    @contextmanager
-    def averaged(self) -> Iterator[None]:
-        """Within it the weights are their averages."""
-        kept = {name: p.detach().clone() for name, p in self.trained.items()}
-        for name, parameter in self.trained.items():
-            parameter.data.copy_(self.average[name])
-        yield
-        for name, parameter in self.trained.items():
-            parameter.data.copy_(kept[name])
-
-    def save(self) -> None:
-        """Weights, averages and optimizers in one file that appears when it is whole."""
-        tensors = {f"weights/{n}": p.detach() for n, p in self.trained.items()}
-        tensors |= {f"average/{n}": p for n, p in self.average.items()}
-        for i, optimizer in enumerate(self.optimizers):
-            for k, state in optimizer.state_dict()["state"].items():
-                tensors |= {f"optimizer/{i}/{k}/{n}": torch.as_tensor(v) for n, v in state.items()}
-        tensors["step"] = torch.tensor(self.step)
-        path = self.settings.out / "checkpoint.safetensors"
-        partial = path.with_name(".partial.checkpoint.safetensors")
-        save_file({name: value.contiguous() for name, value in tensors.items()}, partial)
-        os.replace(partial, path)
-
-    def restore(self) -> None:
-        """Go on from the checkpoint, if there is one."""
-        self.settings.out.mkdir(parents=True, exist_ok=True)
-        path = self.settings.out / "checkpoint.safetensors"
-        if not path.exists():
-            told = {f.name: getattr(self.settings, f.name) for f in fields(self.settings)}
-            write_json(
-                json.loads(json.dumps(told, default=str)), self.settings.out / "settings.json"
-            )
-            return
-        tensors = load_file(path)
-        self.step = int(tensors["step"])
-        for name, parameter in self.trained.items():
-            parameter.data.copy_(tensors[f"weights/{name}"])
-            self.average[name].copy_(tensors[f"average/{name}"])
-        for i, optimizer in enumerate(self.optimizers):
-            state: dict[int, dict[str, Tensor]] = {}
-            for name, value in tensors.items():
-                if name.startswith(f"optimizer/{i}/"):
-                    _, _, k, field = name.split("/")
-                    state.setdefault(int(k), {})[field] = value
-            optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
-
-    def write(self) -> None:
+    def write(self, loop: Loop) -> None:
         """The averages in half precision, as the package loads them."""
-        with self.averaged():
-            parts = {"transformer": self.model.transformer, "decoder": self.model.decoder}
-            for name, part in parts.items():
-                made = copy.deepcopy(part).half()
+        with loop.averaged():
+            for name in ("transformer", "decoder"):
+                made: Any = copy.deepcopy(getattr(self.embedded, name)).half()
                 made.register_to_config(_name_or_path="")  # Where it began is nobody's business.
-                made.save_pretrained(self.settings.out / "model" / name)
-        self.model.codec.save_pretrained(self.settings.out / "model" / "codec")
+                made.save_pretrained(self.out / MODEL / name)
+        self.embedded.codec.save_pretrained(self.out / MODEL / "codec")
+
+
+def finish(settings: Settings) -> None:
+    """Train, or go on, as the settings say."""
+    s = settings
+    optimizer = OptimizerSettings(
+        steps=s.steps,
+        name="muon",
+        lr=s.lr,
+        muon_lr=s.muon_lr,
+        weight_decay=1e-2,
+        eps=1e-8,
+        clip=1.0,
+        clip_start=1.0,
+        clip_steps=s.steps,
+        ema=s.ema,
+    )
+    accelerator = Accelerator(cpu=True, mixed_precision="bf16" if s.bfloat16 else "no")
+    learn(
+        lambda work: Finish(s, work, accelerator),
+        s.out,
+        to_json(s),
+        Pace(optimizer, LogSettings(checkpoint_every=s.every, keep=1, sample_every=s.every)),
+        accelerator,
+        inputs=[*s.samples, s.start, s.codec],
+        free=("out", "held_out", "steps", "threads", "every"),
+        resume=True,
+    )
 
 
 if __name__ == "__main__":
     chosen = tyro.cli(Settings)
     torch.set_num_threads(chosen.threads)
-    Run(chosen).go()
+    finish(chosen)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import tyro
 
-from trajectorycrafter.config.training import changed, to_json
+from trajectorycrafter.config.serialization import to_json
+from trajectorycrafter.config.training import changed
 from trajectorycrafter.config.training_presets import preset
 from trajectorycrafter.runtime.files import write_json
 

@@ -4,10 +4,9 @@ The one thing a reader would get wrong: a run trains one stage. The second stage
 that starts from the first one's weights (`start`). Nothing here imports torch.
 """
 
-import json
-from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -215,54 +214,7 @@ MAY_CHANGE = ("optimizer.steps", "log", "data.workers", "device")
 """What a run that is gone on with may have differently."""
 
 
-def to_json(settings: TrainSettings) -> dict[str, Any]:
-    """The settings as JSON holds them."""
-    return json.loads(json.dumps(asdict(settings), default=str))
-
-
-def from_json(value: dict[str, Any]) -> TrainSettings:
-    """What `to_json` wrote.
-
-    Raises:
-        ValueError: A field that is not known.
-    """
-    return _made(TrainSettings, value)
-
-
-def read_settings(path: Path) -> TrainSettings:
-    """Settings from a run's `settings.json`, or one written by hand.
-
-    Raises:
-        ValueError: A field that is not known.
-    """
-    return from_json(json.loads(path.read_text(encoding="utf-8")))
-
-
 def changed(settings: TrainSettings, part: str, **values: Any) -> TrainSettings:
     """The settings with fields of one part replaced: `changed(s, "optimizer", lr=1e-4)`."""
     new: Any = replace(getattr(settings, part), **values)
     return replace(settings, **{part: new})
-
-
-def _made(kind: Any, value: dict[str, Any]) -> Any:
-    hints = get_type_hints(kind)
-    unknown = sorted(value.keys() - hints.keys())
-    if unknown:
-        raise ValueError(
-            f"Expected fields of {kind.__name__} ({', '.join(hints)}); got {', '.join(unknown)}."
-        )
-    return kind(**{name: _typed(hints[name], item) for name, item in value.items()})
-
-
-def _typed(hint: Any, value: Any) -> Any:
-    if value is None:
-        return None
-    if get_origin(hint) is tuple:
-        inner = get_args(hint)[0]
-        return tuple(_typed(inner, item) for item in value)
-    for kind in (hint, *get_args(hint)):
-        if is_dataclass(kind):
-            return _made(kind, value)
-        if kind is Path:
-            return Path(value)
-    return value

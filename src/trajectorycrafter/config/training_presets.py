@@ -4,10 +4,12 @@ The one thing a reader would get wrong: an ablation is a change of values, of th
 field `reference` or of the data mix; the code that trains is the same.
 """
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from .serialization import from_json
 from .training import (
     DataSettings,
     LogSettings,
@@ -18,7 +20,6 @@ from .training import (
     TrainOptions,
     TrainSettings,
     changed,
-    read_settings,
 )
 
 REFERENCE = ("perceiver_cross_attention", "ref_patch_embed")
@@ -202,7 +203,8 @@ def chosen(options: TrainOptions) -> TrainSettings:
     if options.preset.endswith(".json"):
         if options.ablation != "none":
             raise ValueError("An ablation changes a preset; a settings.json has its own already.")
-        settings = read_settings(Path(options.preset))
+        document = json.loads(Path(options.preset).read_text(encoding="utf-8"))
+        settings = from_json(TrainSettings, document)
     else:
         settings = preset(options.preset, options.ablation)
     if options.start is not None:

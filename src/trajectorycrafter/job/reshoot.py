@@ -5,7 +5,6 @@ The one thing a reader would get wrong: everything is written into `out/.partial
 files when all is done.
 """
 
-import json
 import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from typing import Any
 import torch
 
 from ..config.redirect import PIXELS, QUALITY, WINDOW, CameraSettings, RedirectSettings, Way
+from ..config.serialization import to_json
 from ..depth.from_file import write_depth
 from ..depth.scene_scale import check_ranges
 from ..geometry.modes import with_mode
@@ -301,7 +301,7 @@ def what_it_depends_on(
             "bytes": stat.st_size,
             "modified": datetime.fromtimestamp(stat.st_mtime, UTC).isoformat(),
         },
-        "settings": json.loads(json.dumps(asdict(settings), default=str)),
+        "settings": to_json(settings),
         "render_only": render_only,
     }
 

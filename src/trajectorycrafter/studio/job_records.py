@@ -13,18 +13,12 @@ import json
 import secrets
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ..config.redirect import (
-    CameraSettings,
-    ClipSettings,
-    DepthSettings,
-    GeneratorSettings,
-    MachineSettings,
-    RedirectSettings,
-)
+from ..config.redirect import CameraSettings, RedirectSettings
+from ..config.serialization import from_json, to_json
 from ..geometry.trajectory_files import detect_format, read_trajectory, write_trajectory
 from ..job.manifest import check_depth_name
 from ..job.reshoot import OUTPUTS, check_run
@@ -164,7 +158,7 @@ def write_job(job: StudioJob) -> None:
         "name": spec.name,
         "clip": spec.clip,
         "render_only": spec.render_only,
-        "settings": asdict(spec.settings),
+        "settings": to_json(spec.settings),
     }
     write_json(record, job.folder / RECORD)
 
@@ -181,7 +175,7 @@ def read_job(folder: Path) -> StudioJob:
         spec = JobSpec(
             clip=Path(record["clip"]),
             trajectory=folder / TRAJECTORY,
-            settings=_settings(record["settings"]),
+            settings=from_json(RedirectSettings, record["settings"]),
             user=record["user"],
             name=record["name"],
             render_only=record["render_only"],
@@ -190,30 +184,5 @@ def read_job(folder: Path) -> StudioJob:
         return StudioJob(
             record["id"], spec, folder, record["state"], record["created"], record["message"]
         )
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder / RECORD} is not a job of this version: {error!r}.") from error
-
-
-def _settings(document: Mapping[str, Any]) -> RedirectSettings:
-    """Settings from the JSON that they were written as."""
-    kinds = {
-        "clip": ClipSettings,
-        "camera": CameraSettings,
-        "depth": DepthSettings,
-        "generator": GeneratorSettings,
-        "machine": MachineSettings,
-    }
-    parts = {name: kind(**_typed(document[name])) for name, kind in kinds.items()}
-    return RedirectSettings(**parts, parity=document["parity"])
-
-
-def _typed(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON knows neither tuples nor paths."""
-    typed: dict[str, Any] = {}
-    for name, value in fields.items():
-        if isinstance(value, list):
-            value = tuple(value)
-        elif value is not None and name in ("trajectory", "weights"):
-            value = Path(value)
-        typed[name] = value
-    return typed

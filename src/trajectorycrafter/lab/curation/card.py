@@ -10,7 +10,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...config.curation import Curation
+from ...config.serialization import to_json
 from ...rendering.render import Render
 from ...runtime.files import write_text
 from ...runtime.pages import render
@@ -72,7 +73,7 @@ def write_card(folder: Path, settings: Curation, failed: int = 0) -> Path:
         rejected=sorted(rejected.items(), key=lambda item: -item[1]),
         reasons=REASONS,
         origins=sorted(origins.items()),
-        settings=json.dumps(asdict(settings), indent=2, default=str),
+        settings=json.dumps(to_json(settings), indent=2),
     )
     write_text(page, folder / "card.html")
     return folder / "card.html"

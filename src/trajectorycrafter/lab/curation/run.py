@@ -10,11 +10,10 @@ and encoding only depth would gain from other resources, and Ray Data would lose
 clip's failure its own.
 """
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -22,6 +21,7 @@ from typing import Any, get_args
 from tqdm.auto import tqdm
 
 from ...config.curation import Curation, Source
+from ...config.serialization import to_json
 from ...runtime.engine import Engine, check_engine, run_all
 from ...runtime.files import JsonLines
 from ...runtime.run_folder import RunFolder, check_inputs
@@ -159,9 +159,14 @@ def claim(settings: Curation, out: Path, *, resume: bool, overwrite: bool) -> Ru
     """
     named = (settings.data, settings.weights)
     check_inputs([out], OURS, [path for path in named if path is not None])
-    plain = json.loads(json.dumps(asdict(settings), default=str))
     return claim_folder(
-        out, RECORD, plain, ours=OURS, held="samples made", overwrite=overwrite, resume=resume
+        out,
+        RECORD,
+        to_json(settings),
+        ours=OURS,
+        held="samples made",
+        overwrite=overwrite,
+        resume=resume,
     )
 
 

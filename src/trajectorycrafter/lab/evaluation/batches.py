@@ -7,12 +7,13 @@ the other way round, and its frame i is the truth of output frame i.
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ...config.redirect import RedirectSettings
+from ...config.serialization import to_json
 from ...depth.estimator import DEFAULT_FOV_DEG
 from ...depth.from_file import read_depth
 from ...geometry.cameras import Cameras, focal_from_fov, intrinsics, static_cameras
@@ -145,11 +146,10 @@ def evaluate_manifest(
     check_batch_inputs(jobs, out / "runs", settings, Path(manifest))
     check_inputs([out], OURS, [Path(manifest)])
     depends = {
-        "settings": asdict(settings),
+        "settings": to_json(settings),
         "metrics": [*metrics],
         "camera_recovery": camera_recovery,
     }
-    depends = json.loads(json.dumps(depends, default=str))
     earlier = read_record(opened(out) / RECORD)
     folder = claim(
         out,

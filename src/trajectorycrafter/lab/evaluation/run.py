@@ -4,20 +4,19 @@ The one thing a reader would get wrong: a stopped run goes on by itself from `en
 `resume`; what failed before is tried again.
 """
 
-import json
 import platform
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from ...config.evaluation import IPhone, Real4D, Synthetic4D, VBench
+from ...config.serialization import to_json
 from ...runtime.run_folder import RunFolder, check_inputs, claim
 from .iphone.benchmark import evaluate_iphone, redirect_iphone
 from .iphone.protocols import PROTOCOLS, Protocol, varied
@@ -65,7 +64,7 @@ def evaluate(
     found = run(folder.work)
     about = {
         "command": command or [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "settings": _plain(settings),
+        "settings": to_json(settings),
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "versions": {name: version(name) for name in ("trajectorycrafter", "torch", "numpy")},
@@ -118,10 +117,6 @@ def _iphone(settings: IPhone, protocol: Protocol, out: Path) -> Evaluation:
     )
 
 
-def _plain(settings: Benchmark) -> dict[str, Any]:
-    return json.loads(json.dumps(asdict(settings), default=str))
-
-
 def _claim(settings: Benchmark, out: Path, *, overwrite: bool, resume: bool) -> RunFolder:
     """Make the folder ours.
 
@@ -129,7 +124,7 @@ def _claim(settings: Benchmark, out: Path, *, overwrite: bool, resume: bool) -> 
         ValueError: it holds something else, a run with other settings, or what is scored.
     """
     depends = {"benchmark": type(settings).__name__} | {
-        key: value for key, value in _plain(settings).items() if key not in FREE
+        key: value for key, value in to_json(settings).items() if key not in FREE
     }
     named = ("data", "meshes", "results", "weights", "prompts")
     found = [getattr(settings, name, None) for name in named]

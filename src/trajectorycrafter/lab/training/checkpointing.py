@@ -51,11 +51,6 @@ class Checkpoints:
             accelerator.register_save_state_pre_hook(self._save_trained)
             accelerator.register_load_state_pre_hook(self._load_trained)
 
-    def latest(self) -> tuple[int, Path] | None:
-        """The last whole checkpoint: its step and folder."""
-        found = sorted(self.folder.glob("step-*"))
-        return (int(found[-1].name.removeprefix("step-")), found[-1]) if found else None
-
     def save(self, step: int) -> None:
         """Write a checkpoint; it has its name only when it is complete. All ranks call this."""
         path = self.folder / f"step-{step:06d}"
@@ -77,21 +72,25 @@ class Checkpoints:
                 shutil.rmtree(old)
         self.accelerator.wait_for_everyone()
 
-    def load(self, path: Path, step: int) -> None:
-        """Put weights, optimizers, random states and average back.
+    def restore(self) -> int:
+        """Put the last whole checkpoint back; returns its step, 0 if there is none.
 
         Raises:
             ValueError: If it was written by another number of processes.
         """
-        processes = json.loads((path / RUN).read_text())["processes"]
-        if processes != self.accelerator.num_processes:
+        found = sorted(self.folder.glob("step-*"))
+        if not found:
+            return 0
+        about = json.loads((found[-1] / RUN).read_text())
+        if about["processes"] != self.accelerator.num_processes:
             raise ValueError(
-                f"Expected {processes} processes, as the run had, got "
+                f"Expected {about['processes']} processes, as the run had, got "
                 f"{self.accelerator.num_processes}; an exact continuation needs as many."
             )
-        self.accelerator.load_state(str(path))
+        self.accelerator.load_state(str(found[-1]))
         if self.ema is not None:
-            load_ema(self.ema, load_file(path / self._ema_file), step)
+            load_ema(self.ema, load_file(found[-1] / self._ema_file), about["step"])
+        return about["step"]
 
     @property
     def _ema_file(self) -> str:

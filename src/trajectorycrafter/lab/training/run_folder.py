@@ -4,12 +4,12 @@ The one thing a reader would get wrong: the curve has one line a step. When a st
 from its last checkpoint, the lines after that step are removed and made again.
 """
 
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from ...config.training import MAY_CHANGE, TrainSettings, to_json
 from ...runtime.files import JsonLines
-from ...runtime.run_folder import RunFolder, check_inputs, claim, unfinished
+from ...runtime.run_folder import check_inputs, claim, unfinished
 
 SETTINGS, CURVE = "settings.json", "log.jsonl"
 CHECKPOINTS, PICTURES, TENSORBOARD = "checkpoints", "samples", "tensorboard"
@@ -17,25 +17,30 @@ MODEL, AVERAGE = "model", "model-ema"
 ALL = (SETTINGS, CURVE, CHECKPOINTS, PICTURES, TENSORBOARD, MODEL, AVERAGE)
 
 
-def claim_run(out: Path, settings: TrainSettings, *, resume: bool, overwrite: bool) -> RunFolder:
+def claim_run(
+    out: Path,
+    record: dict[str, Any],
+    inputs: Iterable[Path],
+    free: Collection[str],
+    *,
+    resume: bool,
+    overwrite: bool,
+) -> None:
     """Make the folder this run's own; with `resume`, of the run that is there, if there is one.
 
     Raises:
         ValueError: If it holds something else, or a run with other settings, or the run would
             replace what it learns from.
     """
-    data, model = settings.data, settings.model
-    named = [Path(model.start) if model.start else None, model.weights]
-    inputs = [*data.samples, *data.latents, *(path for path in named if path is not None)]
     check_inputs([out], ALL, inputs)
     there = unfinished(out, SETTINGS) is not None or (out / SETTINGS).exists()
-    return claim(
+    claim(
         out,
         SETTINGS,
-        to_json(settings),
+        record,
         ours=ALL,
         held="a training run",
-        free=MAY_CHANGE,
+        free=free,
         overwrite=overwrite and not resume,
         resume=resume and there,
     )
