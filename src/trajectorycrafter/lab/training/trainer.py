@@ -17,11 +17,13 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedType
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from ...config.training import TrainSettings
+from ...runtime.files import whole
 from ...runtime.run_folder import RunFolder, opened
 from ..samples import SampleDataset
 from . import run_folder
@@ -31,7 +33,7 @@ from .distill import check_steps, distillation_loss, guided, teacher_settings
 from .ema import averaged, make_ema
 from .encoding import check_cache, make_encoder
 from .examples import Example, on
-from .grids import grid, write_picture
+from .grids import grid
 from .latents import LatentDataset, fixed_texts, read_texts
 from .lora import add_lora
 from .objective import Batch, diffusion_loss, draw_batch, noise_schedule
@@ -296,7 +298,8 @@ class _Run:
         if not self.accelerator.is_main_process:
             return
         picture = grid(self.vae, self._shown, made, self.scaling)
-        write_picture(picture, self.out / run_folder.PICTURES / f"step-{step:06d}.png")
+        with whole(self.out / run_folder.PICTURES / f"step-{step:06d}.png") as partial:
+            Image.fromarray(picture).save(partial)
         for tracker in self.accelerator.trackers:
             shown: Any = tracker
             shown.log_images({"samples": picture[None]}, step=step, dataformats="NHWC")
