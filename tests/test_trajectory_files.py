@@ -18,9 +18,9 @@ from trajectorycrafter.geometry.presets import preset
 from trajectorycrafter.geometry.trajectories import MOTION_FIELDS, Trajectory
 from trajectorycrafter.geometry.trajectory_files import (
     detect_format,
+    keyframes_as_json,
     read_cameras,
     read_trajectory,
-    write_keyframes,
     write_trajectory,
 )
 from trajectorycrafter.geometry.transforms import rigid, rotation_x, rotation_y, rotation_z
@@ -160,7 +160,8 @@ def test_keyframes_serve_any_number_of_frames(tmp_path):
         Keyframe(frame=4, azimuth_deg=20, zoom=1.5),
         Keyframe(frame=8, azimuth_deg=30, roll_deg=5, source_frame=6),
     ]
-    path = write_keyframes(keyframes, tmp_path / "keys.json", 9, ease=True)
+    path = tmp_path / "keys.json"
+    path.write_text(keyframes_as_json(keyframes, 9, ease=True))
     own = read_trajectory(path)
     assert len(own) == 9
     expected = Trajectory.from_keyframes(keyframes, 9, ease=True)
@@ -623,7 +624,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     def full(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space left"):
         write_trajectory(preset("orbit-left", 3), path)
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]

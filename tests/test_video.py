@@ -825,7 +825,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str)
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(writing.os, "replace", full)
+    monkeypatch.setattr("os.replace", full)
     with pytest.raises(OSError, match=r"Could not write .*No space left.*nothing was kept") as seen:
         gradient().write(tmp_path / name)
     assert seen.value.errno == errno.ENOSPC

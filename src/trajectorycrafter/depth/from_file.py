@@ -18,7 +18,6 @@ aloud: by `valid` in an npz, by 0 in a png, or by `"holes": true` in depth.json.
 """
 
 import json
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ import torch
 from jaxtyping import Bool, Float
 
 from ..geometry.cameras import Cameras, check_cameras, focal_from_fov, intrinsics, static_cameras
+from ..runtime.files import whole
 from ..video.clip import Depth, Video
 from .temporal import disparity_to_depth
 
@@ -111,13 +111,8 @@ def write_depth(depth: Depth, path: str | Path, cameras: Cameras | None = None) 
             raise ValueError(f"Expected {len(depth)} cameras, one per map; got {len(cameras)}.")
         arrays["world_to_camera"] = _array(cameras.world_to_camera)
         arrays["K"] = _array(cameras.resized(*depth.z.shape[2:]).K)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]: keys are names of arrays
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole(path) as partial, partial.open("wb") as file:
+        np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]: keys are names of arrays
     return path
 
 

@@ -13,9 +13,9 @@ from diffusers import AutoencoderKLCogVideoX, DDIMScheduler
 from transformers import AutoTokenizer, T5EncoderModel
 
 from ..runtime import weights as released
+from ..runtime.files import whole
 from .sampling import TrajectoryCrafterPipeline, load_sampler
 from .transformer import DualStreamTransformer
-from .weight_files import write_folder
 
 TRANSFORMER = "TrajectoryCrafter"
 BASE = "CogVideoX-Fun-V1.1-5b-InP"
@@ -94,11 +94,12 @@ def save(
     Raises:
         FileExistsError: If the folder exists and may not be overwritten.
     """
-
-    def write(place: Path) -> None:
-        model.save_pretrained(place, safe_serialization=True, max_shard_size=max_shard_size)
-
-    return write_folder(folder, write, overwrite=overwrite)
+    folder = Path(folder)
+    if folder.exists() and not overwrite:
+        raise FileExistsError(f"{folder} exists; choose another folder or allow overwriting.")
+    with whole(folder) as partial:
+        model.save_pretrained(partial, safe_serialization=True, max_shard_size=max_shard_size)
+    return folder
 
 
 def _load_saved(

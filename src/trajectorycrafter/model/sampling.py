@@ -7,7 +7,6 @@ sampler draws. Latents stay float32 between steps, whatever the weights' type.
 
 import copy
 import inspect
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from torch import Tensor
 
 from ..config.redirect import NEGATIVE_PROMPT
 from ..rendering.render import Render
+from ..runtime.files import whole
 from .conditions import (
     Conditions,
     check_clip,
@@ -90,14 +90,9 @@ class DenoisingState:
 
     def save(self, path: str | Path) -> Path:
         """Write the state; the file appears under its name only when it is complete."""
-        path = Path(path)
-        scratch = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            torch.save(asdict(self), scratch)
-            os.replace(scratch, path)
-        finally:
-            scratch.unlink(missing_ok=True)
-        return path
+        with whole(Path(path)) as partial:
+            torch.save(asdict(self), partial)
+        return Path(path)
 
     @classmethod
     def load(cls, path: str | Path) -> "DenoisingState":

@@ -1,4 +1,4 @@
-"""Safetensors folders: found, checked before anything is loaded, and written whole or not at all.
+"""Safetensors folders: found, and checked before anything is loaded.
 
 The one thing a reader would get wrong: checking reads only the headers of the files, so a wrong
 folder is refused within a second whatever its size.
@@ -6,10 +6,8 @@ folder is refused within a second whatever its size.
 
 import json
 import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from tempfile import mkdtemp
 
 from safetensors import safe_open
 
@@ -88,32 +86,6 @@ def weight_files(folder: Path) -> list[Path]:
             "Repeat the download; it goes on where it stopped."
         )
     return [folder / name for name in names]
-
-
-def write_folder(folder: str | Path, write: Callable[[Path], object], *, overwrite: bool) -> Path:
-    """Let `write` fill a folder that appears under its name only when it is complete.
-
-    Raises:
-        FileExistsError: If the folder exists and may not be overwritten.
-    """
-    folder = Path(folder)
-    if folder.exists() and not overwrite:
-        raise FileExistsError(f"{folder} exists; choose another folder or allow overwriting.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        write(scratch / "new")
-        # A folder can only be renamed onto an empty one, so an old one steps aside first.
-        if folder.exists():
-            os.replace(folder, scratch / "old")
-        os.replace(scratch / "new", folder)
-    except BaseException:
-        if (scratch / "old").exists() and not folder.exists():
-            os.replace(scratch / "old", folder)
-        raise
-    finally:
-        shutil.rmtree(scratch)
-    return folder
 
 
 def _shapes(folder: Path) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -4,7 +4,6 @@ The one thing a reader would get wrong: a moment is an index. `cloud[trajectory.
 moment `source_frame[i]` in output frame i, which is all that the released modes differ in.
 """
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..geometry.cameras import Cameras
+from ..runtime.files import whole
 from ..video.clip import Depth, Video
 
 
@@ -140,10 +140,6 @@ def write_ply(cloud: DynamicPointCloud, path: str | Path, *, moment: int = 0) ->
     header = (
         f"ply\nformat binary_little_endian 1.0\nelement vertex {len(vertices)}\n{names}end_header\n"
     )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        temporary.write_bytes(header.encode("ascii") + vertices.tobytes())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole(path) as partial:
+        partial.write_bytes(header.encode("ascii") + vertices.tobytes())
     return path

@@ -1,21 +1,64 @@
-"""Small files that are whole or not there.
+"""Files and folders that are whole or not there, and logs that survive a kill.
 
-The one thing a reader would get wrong: a file appears under its name only when it is complete;
-until then it is `.partial.<name>` in the same folder.
+The one thing a reader would get wrong: two writers of one path at the same time share its temporary
+name; whoever writes from several processes gives each its own path.
 """
 
 import json
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A hidden temporary path beside `path`, whose file or folder takes that name if all goes well.
+
+    It has the same suffix. What was at `path` stays until then; the folders above it are made.
+
+    Raises:
+        OSError: it could not be written; the temporary file or folder is removed.
+    """
+    partial, earlier = (path.with_name(f".{x}.{path.name}") for x in ("partial", "earlier"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove(partial)
+        yield partial
+        if partial.is_dir() and path.is_dir():
+            # A folder cannot be put over one that has files.
+            _remove(earlier)
+            os.replace(path, earlier)
+            try:
+                os.replace(partial, path)
+            except BaseException:
+                os.replace(earlier, path)
+                raise
+            _remove(earlier)
+        else:
+            os.replace(partial, path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OSError(
+            error.errno, f"Could not write {path} ({reason}); nothing was kept"
+        ) from error
+    finally:
+        _remove(partial)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def write_text(text: str, path: Path) -> None:
-    """Write `text`, then give it its name; missing folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial.{path.name}")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    """Write `text` as UTF-8."""
+    with whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def write_json(value: Any, path: Path) -> None:

@@ -1,15 +1,15 @@
 """The named stages of one run: timed, measured, and kept on disk so that a killed run resumes.
 
-The one thing a reader would get wrong: a stage's file appears only when the stage is whole (written
-under another name and renamed), so whatever is found there can be trusted.
+The one thing a reader would get wrong: a stage's file appears only when the stage is whole, so what
+is found there can be trusted.
 """
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from .files import whole
 from .machine import Cost, measured
 
 Value = TypeVar("Value")
@@ -60,9 +60,8 @@ class Stages:
         """
         if self.folder is None or (self.folder / file).exists():
             return
-        partial = self.folder / f".partial.{file}"
-        shutil.copyfile(path, partial)
-        os.replace(partial, self.folder / file)
+        with whole(self.folder / file) as partial:
+            shutil.copyfile(path, partial)
 
     def run(
         self,
@@ -92,7 +91,6 @@ class Stages:
             value = compute()
         self.costs[name] = cost
         if path is not None and save is not None:
-            partial = path.with_name(f".partial.{path.name}")
-            save(value, partial)
-            os.replace(partial, path)
+            with whole(path) as partial:
+                save(value, partial)
         return value

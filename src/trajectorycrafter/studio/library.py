@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..config.studio import Limits
-from ..runtime.files import write_json
+from ..runtime.files import whole, write_json
 from ..video.clip import Video
 from ..video.reading import FrameChoice, VideoInfo, demo_clip, probe
 
@@ -134,15 +134,11 @@ class User:
         shown = _shown_name(name)
         suffix = _suffix(data, shown)
         clips = self.folder / "clips"
-        clips.mkdir(exist_ok=True)
         id = secrets.token_hex(16)
-        partial, path = clips / f".partial-{id}{suffix}", clips / f"{id}{suffix}"
-        try:
+        path = clips / f"{id}{suffix}"
+        with whole(path) as partial:
             partial.write_bytes(data)
             info = _checked(partial, shown)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
         clip = Clip(id, shown, path, info.frames, info.fps, info.height, info.width)
         write_json(asdict(clip) | {"path": path.name}, clips / f"{id}.json")
         return clip

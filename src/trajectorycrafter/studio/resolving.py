@@ -5,10 +5,8 @@ same numbers; any other design is written frame by frame.
 """
 
 import io
-import tempfile
 import zipfile
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,7 +20,7 @@ from ..geometry.modes import with_mode
 from ..geometry.pivot import keyframe_at, turned_about
 from ..geometry.presets import preset
 from ..geometry.trajectories import RelativeTo, Trajectory
-from ..geometry.trajectory_files import TrajectoryFormat, write_keyframes, write_trajectory
+from ..geometry.trajectory_files import TrajectoryFormat, encode_trajectory, keyframes_as_json
 from ..geometry.transforms import transform_points
 from .editing import Design, TimePlan
 
@@ -199,22 +197,18 @@ def exported(
     """
     path = resolved(design, source, radius)
     name = f"camera_path{FORMAT_SUFFIX[format]}"
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / ("colmap" if format == "colmap" else name)
-        if format == "json" and _is_plain(design, source):
-            keys = _with_moments(design, len(source)) or [Keyframe()]
-            write_keyframes(
-                keys,
-                file,
-                design.frames,
-                interpolation=design.interpolation,
-                ease=design.ease and design.interpolation == "spline",
-                relative_to=relative_to(design),
-            )
-        else:
-            value = path if format in ("json", "released") else path.cameras(source, radius)
-            write_trajectory(value, file, format, fps=fps)
-        return name, _packed(file) if format == "colmap" else file.read_bytes()
+    if format == "json" and _is_plain(design, source):
+        text = keyframes_as_json(
+            _with_moments(design, len(source)) or [Keyframe()],
+            design.frames,
+            interpolation=design.interpolation,
+            ease=design.ease and design.interpolation == "spline",
+            relative_to=relative_to(design),
+        )
+        return name, text.encode()
+    value = path if format in ("json", "released") else path.cameras(source, radius)
+    content = encode_trajectory(value, format, fps=fps)
+    return name, _packed(content) if isinstance(content, dict) else content
 
 
 def _is_plain(design: Design, source: Cameras) -> bool:
@@ -223,9 +217,9 @@ def _is_plain(design: Design, source: Cameras) -> bool:
     return design.kind == "keys" and design.pivot is None and plain_time
 
 
-def _packed(folder: Path) -> bytes:
+def _packed(files: dict[str, bytes]) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in sorted(folder.rglob("*")):
-            archive.write(file, file.relative_to(folder.parent))
+        for name, data in files.items():
+            archive.writestr(f"colmap/{name}", data)
     return packed.getvalue()

@@ -23,8 +23,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ..geometry.cameras import Cameras
+from ..runtime.files import whole
 from .clip import Depth, Video
-from .writing import complete_or_nothing
 
 GAP = 4
 """Pixels between panels."""
@@ -138,7 +138,7 @@ def contact_sheet(video: Video, path: str | Path, count: int = 16, columns: int 
     framed = [F.pad(tile, (0, GAP, 0, GAP), value=1.0) for tile in tiles]
     rows = [torch.cat(framed[i : i + columns], dim=2) for i in range(0, len(framed), columns)]
     sheet = torch.cat(rows, dim=1)[:, :-GAP, :-GAP].clamp(0, 1).mul(255).round().byte()
-    with complete_or_nothing(Path(path)) as partial:
+    with whole(Path(path)) as partial:
         Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(partial, format="PNG")
     return Path(path)
 
@@ -179,7 +179,7 @@ def plot_trajectory(
         _draw_view(axes, *(a[..., pair] * signs for a in (frusta, origin, centers, seen)))
     colors = ScalarMappable(Normalize(0, max(1, len(cameras) - 1)), "viridis")
     figure.colorbar(colors, ax=[top, side], label="output frame", shrink=0.7)
-    with complete_or_nothing(Path(path)) as partial:
+    with whole(Path(path)) as partial:
         figure.savefig(partial, format="png")
     return Path(path)
 

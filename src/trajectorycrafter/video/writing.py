@@ -5,11 +5,8 @@ scaler, which would put the colour samples half a pixel off.
 """
 
 import math
-import os
 import re
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +15,8 @@ import av
 import numpy as np
 from jaxtyping import Float32
 from PIL import Image
+
+from ..runtime.files import whole
 
 if TYPE_CHECKING:
     from .clip import Video
@@ -40,44 +39,12 @@ def write_video(video: "Video", path: str | Path, overwrite: bool = False, crf: 
     """
     path = Path(path)
     _check_writable(video, path, overwrite, crf)
-    with complete_or_nothing(path) as partial:
+    with whole(path) as partial:
         if path.suffix:
             _encode_mp4(video, partial, crf)
         else:
             _write_pngs(video, partial)
     return path
-
-
-@contextmanager
-def complete_or_nothing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, whose file or folder takes that name if all goes well.
-
-    What was at `path` stays until then; the folders above it are made.
-
-    Raises:
-        OSError: it could not be written; the temporary file is removed.
-    """
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove(partial)
-        yield partial
-        if partial.is_dir() and path.is_dir():
-            # A folder cannot be put over one that has files.
-            earlier = path.with_name(f".{path.name}.earlier")
-            _remove(earlier)
-            os.replace(path, earlier)
-            os.replace(partial, path)
-            _remove(earlier)
-        else:
-            os.replace(partial, path)
-    except OSError as error:
-        reason = error.strerror or error
-        raise OSError(
-            error.errno, f"Could not write {path} ({reason}); nothing was kept"
-        ) from error
-    finally:
-        _remove(partial)
 
 
 def _check_writable(video: "Video", path: Path, overwrite: bool, crf: int) -> None:
@@ -101,13 +68,6 @@ def _check_writable(video: "Video", path: Path, overwrite: bool, crf: int) -> No
         raise ValueError(f"{path} exists and is {'a folder' if path.is_dir() else 'a file'}.")
     if path.is_dir() and any(not re.fullmatch(r"\d+\.png", file.name) for file in path.iterdir()):
         raise ValueError(f"{path} holds other files than numbered PNGs; choose another folder.")
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _arrays_of(video: "Video") -> Iterator[Float32[np.ndarray, "H W 3"]]:

@@ -6,6 +6,7 @@ each format turns its own axes and units into that and back (table in `docs/use/
 """
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -31,15 +32,16 @@ from . import (
 from .checks import existing, wrong
 from .detection import detect_format, format_of_suffix
 from .formats import FORMATS, TrajectoryFormat
-from .own_json import write_keyframes
+from .own_json import keyframes_as_json
 from .recorded import Recorded, as_cameras, concrete, orthonormal
 
 __all__ = [
     "TrajectoryFormat",
     "detect_format",
+    "encode_trajectory",
+    "keyframes_as_json",
     "read_cameras",
     "read_trajectory",
-    "write_keyframes",
     "write_trajectory",
 ]
 
@@ -144,40 +146,77 @@ def write_trajectory(
 ) -> Path:
     """Write a camera path; the file appears whole or not at all.
 
-    A relative trajectory fits only `json` and `released`; for the camera formats give the concrete
-    cameras, `trajectory.cameras(source, radius)`. Of a trajectory of absolute cameras those are
-    written, in its own unit and world.
-
     Args:
         format: None = from the suffix: .json json, .npz vista4d, .tum tum, .txt released, no suffix
             colmap (a folder).
+
+    Raises:
+        ValueError: as `encode_trajectory`.
+    """
+    path = Path(path)
+    format = format or format_of_suffix(path)
+    content = encode_trajectory(trajectory, format, fps=fps, plain=path.suffix == ".txt")
+    files = content if isinstance(content, dict) else {"": content}
+    for name, data in files.items():
+        # `path / ""` is the path itself.
+        _write_whole(path / name, data)
+    return path
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """As `runtime.files.whole`, which this package, importing nothing of ours, does without."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".partial.{path.name}")
+    try:
+        partial.write_bytes(data)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def encode_trajectory(
+    trajectory: Trajectory | Cameras,
+    format: TrajectoryFormat,
+    *,
+    fps: float = 24.0,
+    plain: bool = False,
+) -> bytes | dict[str, bytes]:
+    """What the file of a camera path holds, or by name what the files of a folder (colmap) hold.
+
+    A relative trajectory fits only `json` and `released`; for the camera formats give the concrete
+    cameras, `trajectory.cameras(source, radius)`. A trajectory of absolute cameras is written as
+    those, in its own unit and world.
+
+    Args:
         fps: frame rate that formats with times write down.
+        plain: `blender` as text, which lacks the lens, instead of JSON.
 
     Raises:
         ValueError: the format cannot hold this path; the message says which one can.
     """
-    path = Path(path)
-    format = format or format_of_suffix(path)
     if format not in FORMATS:
         raise wrong("format", f"one of {', '.join(FORMATS)}", repr(format))
     if format == "json":
-        return own_json.write(path, trajectory)
+        return own_json.encode(trajectory).encode()
     if format == "released":
-        return released.write(path, trajectory)
+        return released.encode(trajectory).encode()
     if not (math.isfinite(fps) and fps > 0):
         raise wrong("fps", "a frame rate > 0", f"{fps}")
     cameras = concrete(trajectory, format)
-    writers: dict[TrajectoryFormat, Callable[[Path, Cameras], Path]] = {
-        "nerfstudio": partial(nerfstudio.write_path, fps=fps),
-        "transforms": nerfstudio.write_transforms,
-        "realestate10k": partial(realestate10k.write, fps=fps),
-        "colmap": colmap.write,
-        "tum": partial(tum.write, fps=fps),
-        "vista4d": vista4d.write,
-        "recammaster": recammaster.write,
-        "blender": blender.write,
+    writers: dict[TrajectoryFormat, Callable[[Cameras], str | bytes | dict[str, str]]] = {
+        "nerfstudio": partial(nerfstudio.encode_path, fps=fps),
+        "transforms": nerfstudio.encode_transforms,
+        "realestate10k": partial(realestate10k.encode, fps=fps),
+        "colmap": colmap.encode,
+        "tum": partial(tum.encode, fps=fps),
+        "vista4d": vista4d.encode,
+        "recammaster": recammaster.encode,
+        "blender": partial(blender.encode, plain=plain),
     }
-    return writers[format](path, cameras)
+    content = writers[format](cameras)
+    if isinstance(content, dict):
+        return {name: text.encode() for name, text in content.items()}
+    return content if isinstance(content, bytes) else content.encode()
 
 
 def _read_recorded(

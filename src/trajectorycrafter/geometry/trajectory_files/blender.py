@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from ..cameras import Cameras
-from .atomic import write_json, write_text
 from .checks import (
     camera_entries,
     finite_numbers,
@@ -22,6 +21,7 @@ from .checks import (
     table_lines,
     wrong,
 )
+from .readable_json import as_json
 from .recorded import OPENGL, Recorded, camera_to_world_of, pinhole, square_centred_focal
 
 BLENDER_FORMAT = "blender-camera"
@@ -58,15 +58,13 @@ def read(path: Path) -> Recorded:
     return Recorded(_Z_UP.T @ np.stack(matrices) @ OPENGL, np.stack(K), size)
 
 
-def write(path: Path, cameras: Cameras) -> Path:
-    """Write .txt as text, without the lens, and everything else as JSON.
+def encode(cameras: Cameras, plain: bool) -> str:
+    """Cameras as JSON, or as plain text, without the lens.
 
     Raises:
         ValueError: pixels that are not square or a principal point off the centre, in JSON.
     """
-    if path.suffix == ".txt":
-        return write_text(path, _matrix_lines(cameras))
-    return write_json(path, _document(cameras))
+    return _matrix_lines(cameras) if plain else as_json(_document(cameras))
 
 
 def _document(cameras: Cameras) -> dict[str, Any]:

@@ -14,7 +14,6 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from ..cameras import Cameras
-from .atomic import write_text
 from .checks import finite_number, read_text, table_lines, wrong
 from .recorded import Recorded, from_wxyz
 
@@ -169,9 +168,8 @@ class _Binary:
         self.offset += count
 
 
-def write(folder: Path, cameras: Cameras) -> Path:
-    """Write a text model, one PINHOLE camera per image; returns the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
+def encode(cameras: Cameras) -> dict[str, str]:
+    """The files of a text model, one PINHOLE camera per image."""
     lenses, images = ["# id, model, width, height, fx, fy, cx, cy"], []
     images.append("# id, qw, qx, qy, qz, tx, ty, tz, camera, name; then a line of 2D points")
     K = cameras.K.double().numpy()
@@ -181,6 +179,5 @@ def write(folder: Path, cameras: Cameras) -> Path:
         x, y, z, w = Rotation.from_matrix(matrix[:3, :3]).as_quat()
         pose = " ".join(f"{v:.12g}" for v in (w, x, y, z, *matrix[:3, 3]))
         images += [f"{i + 1} {pose} {i + 1} {i:05d}.png", ""]
-    write_text(folder / "cameras.txt", "\n".join(lenses) + "\n")
-    write_text(folder / "images.txt", "\n".join(images) + "\n")
-    return folder
+    files = {"cameras.txt": lenses, "images.txt": images}
+    return {name: "\n".join(lines) + "\n" for name, lines in files.items()}

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..cameras import Cameras
-from .atomic import write_json
 from .checks import camera_entries, finite_numbers, read_json, required, required_number, wrong
+from .readable_json import as_json
 from .recorded import OPENGL, Recorded, camera_to_world_of, pinhole, square_centred_focal
 
 logger = logging.getLogger(__name__)
@@ -46,13 +46,13 @@ def read_path(path: Path) -> Recorded:
     return Recorded(np.stack(matrices).reshape(-1, 4, 4) @ OPENGL, np.stack(K), size)
 
 
-def write_path(path: Path, cameras: Cameras, fps: float) -> Path:
-    """Write a camera path for the viewer.
+def encode_path(cameras: Cameras, fps: float) -> str:
+    """A camera path for the viewer.
 
     Raises:
         ValueError: pixels that are not square or a principal point off the centre.
     """
-    return write_json(path, _path_document(cameras, fps))
+    return as_json(_path_document(cameras, fps))
 
 
 def _path_document(cameras: Cameras, fps: float) -> dict[str, Any]:
@@ -117,9 +117,9 @@ def _transforms_lens(entry: dict[str, Any], where: str) -> tuple[np.ndarray, tup
     return K, size
 
 
-def write_transforms(path: Path, cameras: Cameras) -> Path:
-    """Write transforms.json; its pictures are named images/00000.png and so on."""
-    return write_json(path, _transforms_document(cameras))
+def encode_transforms(cameras: Cameras) -> str:
+    """A transforms.json; its pictures are named images/00000.png and so on."""
+    return as_json(_transforms_document(cameras))
 
 
 def _transforms_document(cameras: Cameras) -> dict[str, Any]:

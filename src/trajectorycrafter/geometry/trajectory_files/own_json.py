@@ -16,8 +16,8 @@ from ..cameras import Cameras
 from ..interpolation import Interpolation, resample_cameras
 from ..keyframes import Keyframe, key_times
 from ..trajectories import Lens, PanUnit, RelativeTo, Scale, Trajectory
-from .atomic import write_json
 from .checks import check_keys, finite_numbers, read_json, wrong
+from .readable_json import as_json
 from .recorded import moves
 
 JSON_FORMAT = "trajectorycrafter-trajectory"
@@ -159,22 +159,21 @@ def _check_choice(entry: dict[str, Any], name: str, kind: Any, where: str) -> No
         raise wrong(f"{where}.{name}", f"one of {', '.join(get_args(kind))}", repr(entry[name]))
 
 
-def write(path: Path, value: Trajectory | Cameras) -> Path:
-    """Write a trajectory, or cameras in their own world, as our JSON."""
-    return write_json(path, _document(value))
+def encode(value: Trajectory | Cameras) -> str:
+    """A trajectory, or cameras in their own world, as our JSON."""
+    return as_json(_document(value))
 
 
-def write_keyframes(
+def keyframes_as_json(
     keyframes: Sequence[Keyframe],
-    path: str | Path,
     frames: int,
     *,
     interpolation: Interpolation = "spline",
     pan_unit: PanUnit = "radius",
     relative_to: RelativeTo = "shown_frame",
     ease: bool = False,
-) -> Path:
-    """Write keyframes as our JSON; `read_trajectory` runs `Trajectory.from_keyframes` on them.
+) -> str:
+    """Keyframes as our JSON; `read_trajectory` runs `Trajectory.from_keyframes` on them.
 
     Raises:
         ValueError: keyframes that `Trajectory.from_keyframes` refuses.
@@ -188,7 +187,7 @@ def write_keyframes(
     Trajectory.from_keyframes(keyframes, frames, **options)
     document = {"format": JSON_FORMAT, "version": JSON_VERSION, "frames": frames, **options}
     document["keyframes"] = [_keyframe_entry(key) for key in keyframes]
-    return write_json(Path(path), document)
+    return as_json(document)
 
 
 def _document(value: Trajectory | Cameras) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from ..cameras import Cameras
-from .atomic import write_text
 from .checks import increasing, number_rows, table_lines
 from .recorded import Recorded, orthonormal
 
@@ -34,12 +33,12 @@ def read(path: Path, size: tuple[int, int]) -> Recorded:
     return Recorded(np.linalg.inv(rigid), K, size, increasing(rows[:, 0], lines, path))
 
 
-def write(path: Path, cameras: Cameras, fps: float) -> Path:
-    """Write a clip of an unknown address, with times in microseconds."""
+def encode(cameras: Cameras, fps: float) -> str:
+    """A clip of an unknown address, with times in microseconds."""
     K = cameras.K.double().numpy()
     K = K / np.array([[cameras.width], [cameras.height], [1.0]])
     lines = ["https://example.org/unknown"]
     for i, matrix in enumerate(cameras.world_to_camera.double().numpy()):
         numbers = [K[i, 0, 0], K[i, 1, 1], K[i, 0, 2], K[i, 1, 2], 0, 0, *matrix[:3].reshape(-1)]
         lines.append(f"{round(i * 1e6 / fps)} " + " ".join(f"{x:.9g}" for x in numbers))
-    return write_text(path, "\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..cameras import Cameras
-from .atomic import write_json
 from .checks import finite_number, read_json, required, wrong
+from .readable_json import as_json
 from .recorded import Recorded, camera_to_world_of
 
 _UNREAL_CAMERA = np.array([[0.0, 0, 1, 0], [1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
@@ -58,9 +58,9 @@ def _unreal_matrix(text: Any, where: str) -> np.ndarray:
     return np.array(numbers).T
 
 
-def write(path: Path, cameras: Cameras) -> Path:
-    """Write the cameras as those of cam01."""
+def encode(cameras: Cameras) -> str:
+    """The cameras as those of cam01."""
     unreal = _UNREAL_CAMERA @ camera_to_world_of(cameras) @ _UNREAL_CAMERA.T
     unreal[:, :3, 3] *= _CENTIMETRES
     rows = ["".join(f"[{' '.join(f'{x:.9g}' for x in row)}] " for row in m.T) for m in unreal]
-    return write_json(path, {f"frame{i}": {"cam01": text} for i, text in enumerate(rows)})
+    return as_json({f"frame{i}": {"cam01": text} for i, text in enumerate(rows)})

@@ -12,7 +12,6 @@ from ..cameras import Cameras
 from ..interpolation import Interpolation
 from ..released_text import parse_released_text
 from ..trajectories import Trajectory
-from .atomic import write_text
 from .checks import read_text, wrong
 
 
@@ -27,8 +26,8 @@ def read(path: Path, frames: int | None, interpolation: Interpolation) -> Trajec
     return Trajectory.from_curves(*curves, frames, interpolation=interpolation)
 
 
-def write(path: Path, value: Trajectory | Cameras) -> Path:
-    """Write elevation, azimuth and dolly of every frame.
+def encode(value: Trajectory | Cameras) -> str:
+    """Elevation, azimuth and dolly of every frame.
 
     Raises:
         ValueError: cameras, or a path with anything else in it.
@@ -44,5 +43,4 @@ def write(path: Path, value: Trajectory | Cameras) -> Path:
         expected = "a path of elevation, azimuth and dolly only"
         raise wrong("format released", expected, f"{', '.join(lost)} as well; use format json")
     rows = (value.elevation_deg, value.azimuth_deg, value.dolly)
-    lines = (" ".join(f"{x:.9g}" for x in row.tolist()) + "\n" for row in rows)
-    return write_text(path, "".join(lines))
+    return "".join(" ".join(f"{x:.9g}" for x in row.tolist()) + "\n" for row in rows)

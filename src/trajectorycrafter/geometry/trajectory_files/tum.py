@@ -10,7 +10,6 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from ..cameras import Cameras
-from .atomic import write_text
 from .checks import increasing, number_rows, table_lines
 from .recorded import Recorded, camera_to_world_of, from_wxyz
 
@@ -30,11 +29,11 @@ def read(path: Path) -> Recorded:
     return Recorded(np.stack(matrices), times=increasing(rows[:, 0], lines, path))
 
 
-def write(path: Path, cameras: Cameras, fps: float) -> Path:
-    """Write a line per camera, with times in seconds."""
+def encode(cameras: Cameras, fps: float) -> str:
+    """A line per camera, with times in seconds."""
     lines = ["# time tx ty tz qx qy qz qw, camera to world"]
     for i, matrix in enumerate(camera_to_world_of(cameras)):
         quaternion = Rotation.from_matrix(matrix[:3, :3]).as_quat()
         numbers = (i / fps, *matrix[:3, 3], *quaternion)
         lines.append(" ".join(f"{x:.12g}" for x in numbers))
-    return write_text(path, "\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"

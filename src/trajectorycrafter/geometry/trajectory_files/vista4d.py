@@ -4,12 +4,12 @@ The one thing a reader would get wrong: the archive has no picture size; twice t
 point is taken for it.
 """
 
+import io
 from pathlib import Path
 
 import numpy as np
 
 from ..cameras import Cameras
-from .atomic import Replacing
 from .checks import finite_numbers, wrong
 from .recorded import Recorded, camera_to_world_of
 
@@ -37,11 +37,11 @@ def read(path: Path) -> Recorded:
     return Recorded(matrices, K, size)
 
 
-def write(path: Path, cameras: Cameras) -> Path:
-    """Write an archive, float32."""
+def encode(cameras: Cameras) -> bytes:
+    """An archive, float32."""
     K = cameras.K.numpy()
     numbers = np.stack([K[:, 0, 0], K[:, 1, 1], K[:, 0, 2], K[:, 1, 2]], axis=-1)
     matrices = camera_to_world_of(cameras).astype(np.float32)
-    with Replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, cam_c2w=matrices, intrinsics=numbers)
-    return path
+    archive = io.BytesIO()
+    np.savez(archive, cam_c2w=matrices, intrinsics=numbers)
+    return archive.getvalue()

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ...runtime.files import whole
 from .sample import SCHEMA, Encoded, Sample, decode, encode
 
 INDEX = "index.parquet"
@@ -147,9 +148,8 @@ class ShardWriter:
             {"schema": SCHEMA, "rejected": json.dumps(self.rejected)},
         )
         rows = sorted(self._rows, key=lambda row: row["id"])
-        partial = self.folder / f".partial.{INDEX}"
-        parquet.write_table(arrow.Table.from_pylist(rows, schema), partial)
-        os.replace(partial, self.folder / INDEX)
+        with whole(self.folder / INDEX) as partial:
+            parquet.write_table(arrow.Table.from_pylist(rows, schema), partial)
 
 
 def _tarred(encoded: Encoded) -> bytes:

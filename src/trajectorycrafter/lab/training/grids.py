@@ -4,14 +4,12 @@ The one thing a reader would get wrong: target and render are shown as the autoe
 back, so what is left between target and result is the transformer's doing alone.
 """
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from einops import rearrange
 from jaxtyping import Float, UInt8
-from PIL import Image
 from torch import Tensor
 
 from .objective import Batch
@@ -40,11 +38,3 @@ def grid(
             rows.append(rearrange(frames[shown], "t c y x -> c y (t x)"))
     picture = rearrange(torch.cat(rows, dim=1), "c y x -> y x c")
     return (picture * 255).round().to(torch.uint8).numpy()
-
-
-def write_picture(picture: UInt8[np.ndarray, "H W 3"], path: Path) -> None:
-    """Write a PNG that appears under its name only when it is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial.{path.name}")
-    Image.fromarray(picture).save(partial, format="PNG")
-    partial.replace(path)

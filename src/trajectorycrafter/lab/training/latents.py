@@ -22,7 +22,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ...config.redirect import NEGATIVE_PROMPT
-from ...runtime.files import write_json
+from ...runtime.files import whole, write_json
 from ..samples import SampleDataset, read_index, read_sample
 from ..samples.shards import INDEX
 from .examples import Embed, Encoder, Example, Posterior, View, tensors
@@ -193,9 +193,8 @@ def _write_file(
                     kept[key] = tensor.to("cpu", dtype).contiguous()
             if variant == 0:
                 said.append(_said(example))
-    partial = path.with_name(f".partial.{path.name}")
-    save_file(kept, partial, {"examples": json.dumps(said)})
-    partial.replace(path)
+    with whole(path) as partial:
+        save_file(kept, partial, {"examples": json.dumps(said)})
 
 
 def _said(example: Example) -> dict[str, Any]:

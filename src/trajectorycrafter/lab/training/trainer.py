@@ -15,11 +15,13 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedType
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ...config.serialization import to_json
 from ...config.training import MAY_CHANGE, TrainSettings
+from ...runtime.files import whole
 from ..samples import SampleDataset
 from . import run_folder
 from .checkpointing import SHARDED, write_weights
@@ -27,7 +29,7 @@ from .denoising import denoise
 from .distill import check_steps, distillation_loss, guided, teacher_settings
 from .encoding import check_cache, make_encoder
 from .examples import Example, on
-from .grids import grid, write_picture
+from .grids import grid
 from .latents import LatentDataset, fixed_texts, read_texts
 from .loop import Loop, Pace, learn
 from .lora import add_lora
@@ -171,7 +173,8 @@ class Diffusion:
         if not self.accelerator.is_main_process:
             return
         picture = grid(self.vae, self._shown, made, self.scaling)
-        write_picture(picture, self.out / run_folder.PICTURES / f"step-{step:06d}.png")
+        with whole(self.out / run_folder.PICTURES / f"step-{step:06d}.png") as partial:
+            Image.fromarray(picture).save(partial)
         for tracker in self.accelerator.trackers:
             shown: Any = tracker
             shown.log_images({"samples": picture[None]}, step=step, dataformats="NHWC")
