@@ -57,31 +57,16 @@ SCALE_FREE = (
 """Camera errors that a finished video can have, whose scene scale nobody knows."""
 OWN_COLUMNS = [
     Column("holes", "Holes", "neither", "Share of pixels that the render leaves open.", 3),
-    Column(
-        "frame_difference",
-        "Frame difference",
-        "neither",
-        "Mean |change from frame to frame|, RGB in [0, 1]; a frozen clip has 0.",
-        4,
-    ),
-    Column(
-        "warping_error_own",
-        "Warping error, own flow",
-        "lower",
-        "MSE of a frame and the next one warped onto it by the made clip's own flow.",
-        5,
-    ),
-    Column(
-        "seconds",
-        "Seconds",
-        "lower",
-        "Wall clock of all stages, with reading and writing; left out for a clip that was stopped "
-        "and resumed.",
-        1,
-    ),
+    Column("frame_difference", "Frame difference", "neither",
+           "Mean |change from frame to frame|, RGB in [0, 1]; a frozen clip has 0.", 4),
+    Column("warping_error_own", "Warping error, own flow", "lower",
+           "MSE of a frame and the next one warped onto it by the made clip's own flow.", 5),
+    Column("seconds", "Seconds", "lower",
+           "Wall clock of all stages, with reading and writing; left out for a clip that was "
+           "stopped and resumed.", 1),
     Column("peak_gb", "Memory (GB)", "lower", "Largest resident memory of the process."),
     Column("peak_gpu_gb", "GPU memory (GB)", "lower", "Largest allocation on the CUDA device."),
-]
+]  # fmt: skip
 """What is told of a clip without any truth."""
 
 

@@ -243,82 +243,35 @@ def _rms(values: Float[Tensor, " n"]) -> Float[Tensor, ""]:
 
 
 CAMERA_COLUMNS = [
-    Column(
-        "cameras_found",
-        "cameras found",
-        "higher",
-        "Share of the frames that the recovery gave a camera; all other columns are over these.",
-    ),
-    Column(
-        "rot_err_sum_rad",
-        "RotErr (rad, sum)",
-        "lower",
-        "Sum over frames of arccos((tr(R_gen R_gt^T) - 1) / 2), relative to the first frame "
-        "(CameraCtrl, ReCamMaster, CamI2V).",
-        3,
-    ),
+    Column("cameras_found", "cameras found", "higher",
+           "Share of the frames that the recovery gave a camera; all other columns are over "
+           "these."),
+    Column("rot_err_sum_rad", "RotErr (rad, sum)", "lower",
+           "Sum over frames of arccos((tr(R_gen R_gt^T) - 1) / 2), relative to the first "
+           "frame (CameraCtrl, ReCamMaster, CamI2V).", 3),
     Column("rot_err_mean_deg", "RotErr (deg, mean)", "lower", "The same, the mean in degrees.", 3),
-    Column(
-        "trans_err_sum",
-        "TransErr (sum)",
-        "lower",
-        "Sum over frames of |T_gen - T_gt|, relative to the first frame, either path divided by "
-        "its farthest position (CamI2V).",
-        3,
-    ),
+    Column("trans_err_sum", "TransErr (sum)", "lower",
+           "Sum over frames of |T_gen - T_gt|, relative to the first frame, either path "
+           "divided by its farthest position (CamI2V).", 3),
     Column("trans_err_mean", "TransErr (mean)", "lower", "The same, the mean.", 4),
-    Column(
-        "trans_err_sum_scene",
-        "TransErr (scene units, sum)",
-        "lower",
-        "trans_err_sum times the distance of the asked path's farthest position.",
-        3,
-    ),
-    Column(
-        "rot_pairs_deg",
-        "RotErr, all pairs (deg)",
-        "lower",
-        "Mean angle between the relative rotations of all pairs of frames (ReDirector).",
-        3,
-    ),
-    Column(
-        "trans_pairs_share",
-        "TransErr (share of extent)",
-        "lower",
-        "Mean distance of positions after Umeyama's alignment, divided by the asked path's largest "
-        "distance between two positions (ReDirector).",
-        4,
-    ),
-    Column(
-        "ate",
-        "ATE (scene units)",
-        "lower",
-        "Absolute trajectory error: root mean square distance of positions after Sim(3) (Sturm et "
-        "al. 2012).",
-        4,
-    ),
-    Column(
-        "ate_rot_deg",
-        "ATE rotation (deg)",
-        "lower",
-        "Root mean square angle after Sim(3) (Zhang and Scaramuzza 2018); about a straight path "
-        "the turn comes from the cameras' directions.",
-        3,
-    ),
-    Column(
-        "rpe_trans",
-        "RPE (scene units)",
-        "lower",
-        "Relative pose error over one frame after Sim(3), root mean square (Sturm et al. 2012).",
-        4,
-    ),
-    Column(
-        "rpe_rot_deg",
-        "RPE rotation (deg)",
-        "lower",
-        "The rotation of the same, root mean square.",
-        3,
-    ),
-]
+    Column("trans_err_sum_scene", "TransErr (scene units, sum)", "lower",
+           "trans_err_sum times the distance of the asked path's farthest position.", 3),
+    Column("rot_pairs_deg", "RotErr, all pairs (deg)", "lower",
+           "Mean angle between the relative rotations of all pairs of frames (ReDirector).", 3),
+    Column("trans_pairs_share", "TransErr (share of extent)", "lower",
+           "Mean distance of positions after Umeyama's alignment, divided by the asked "
+           "path's largest distance between two positions (ReDirector).", 4),
+    Column("ate", "ATE (scene units)", "lower",
+           "Absolute trajectory error: root mean square distance of positions after Sim(3) "
+           "(Sturm et al. 2012).", 4),
+    Column("ate_rot_deg", "ATE rotation (deg)", "lower",
+           "Root mean square angle after Sim(3) (Zhang and Scaramuzza 2018); about a "
+           "straight path the turn comes from the cameras' directions.", 3),
+    Column("rpe_trans", "RPE (scene units)", "lower",
+           "Relative pose error over one frame after Sim(3), root mean square (Sturm et al. "
+           "2012).", 4),
+    Column("rpe_rot_deg", "RPE rotation (deg)", "lower",
+           "The rotation of the same, root mean square.", 3),
+]  # fmt: skip
 """The numbers of `camera_errors`, in the order of a table."""
 COLUMNS = {column.name: column for column in CAMERA_COLUMNS}

@@ -39,99 +39,37 @@ class Metric:
     where nothing is to be measured."""
 
 
-METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric(
-            "psnr",
-            "PSNR (dB)",
-            "higher",
-            "-10 log10(MSE) of RGB in [0, 1], each frame; mean over frames.",
-            2,
-            psnr,
-        ),
-        Metric(
-            "psnr_pooled",
-            "PSNR, pooled (dB)",
-            "higher",
-            "-10 log10 of the MSE over all frames together.",
-            2,
-            psnr_pooled,
-        ),
-        Metric(
-            "psnr_dycheck",
-            "PSNR, DyCheck (dB)",
-            "higher",
-            "PSNR of the pixels that count, as DyCheck (mPSNR): the formula of `psnr`.",
-            2,
-            psnr,
-        ),
-        Metric(
-            "psnr_som",
-            "PSNR, Shape of Motion (dB)",
-            "higher",
-            "PSNR of the pixels that count, as Shape of Motion (mPSNR): the formula of `psnr`.",
-            2,
-            psnr,
-        ),
-        Metric(
-            "ssim",
-            "SSIM",
-            "higher",
-            "Wang et al. 2004: Gaussian window 11x11 of 1.5 pixels, data range 1, channel mean.",
-            3,
-            ssim,
-        ),
-        Metric(
-            "ssim_uniform7",
-            "SSIM, 7x7",
-            "higher",
-            "scikit-image's default, as CogNVS: uniform window 7x7, sample covariance.",
-            3,
-            ssim_uniform7,
-        ),
-        Metric(
-            "ssim_dycheck",
-            "SSIM, DyCheck",
-            "higher",
-            "Gaussian over the pixels that count, mean over all windows, as DyCheck (mSSIM).",
-            3,
-            ssim_dycheck,
-        ),
-        Metric(
-            "ssim_som",
-            "SSIM, Shape of Motion",
-            "higher",
-            "As Shape of Motion (mSSIM): the formula of `ssim_dycheck`.",
-            3,
-            ssim_dycheck,
-        ),
-        Metric(
-            "dino",
-            "DINO distance",
-            "lower",
-            "1 - cosine of DINOv2 ViT-S/14 patch tokens at 224 pixels, mean; not LPIPS.",
-            4,
-            dino_distance,
-        ),
-        Metric(
-            "flicker",
-            "Flicker",
-            "lower",
-            "Mean |change from frame to frame, made minus true|, RGB in [0, 1].",
-            4,
-            flicker_of_frames,
-        ),
-        Metric(
-            "warping_error",
-            "Warping error",
-            "lower",
-            "Lai et al. 2018: MSE of a frame and the next one warped onto it by the truth's flow.",
-            5,
-            warping_error_of_frames,
-        ),
-    )
-}
+METRICS: dict[str, Metric] = {metric.name: metric for metric in [
+    Metric("psnr", "PSNR (dB)", "higher",
+           "-10 log10(MSE) of RGB in [0, 1], each frame; mean over frames.", 2, psnr),
+    Metric("psnr_pooled", "PSNR, pooled (dB)", "higher",
+           "-10 log10 of the MSE over all frames together.", 2, psnr_pooled),
+    Metric("psnr_dycheck", "PSNR, DyCheck (dB)", "higher",
+           "PSNR of the pixels that count, as DyCheck (mPSNR): the formula of `psnr`.", 2, psnr),
+    Metric("psnr_som", "PSNR, Shape of Motion (dB)", "higher",
+           "PSNR of the pixels that count, as Shape of Motion (mPSNR): the formula of "
+           "`psnr`.", 2, psnr),
+    Metric("ssim", "SSIM", "higher",
+           "Wang et al. 2004: Gaussian window 11x11 of 1.5 pixels, data range 1, "
+           "channel mean.", 3, ssim),
+    Metric("ssim_uniform7", "SSIM, 7x7", "higher",
+           "scikit-image's default, as CogNVS: uniform window 7x7, sample "
+           "covariance.", 3, ssim_uniform7),
+    Metric("ssim_dycheck", "SSIM, DyCheck", "higher",
+           "Gaussian over the pixels that count, mean over all windows, as "
+           "DyCheck (mSSIM).", 3, ssim_dycheck),
+    Metric("ssim_som", "SSIM, Shape of Motion", "higher",
+           "As Shape of Motion (mSSIM): the formula of `ssim_dycheck`.", 3, ssim_dycheck),
+    Metric("dino", "DINO distance", "lower",
+           "1 - cosine of DINOv2 ViT-S/14 patch tokens at 224 pixels, mean; "
+           "not LPIPS.", 4, dino_distance),
+    Metric("flicker", "Flicker", "lower",
+           "Mean |change from frame to frame, made minus true|, RGB in "
+           "[0, 1].", 4, flicker_of_frames),
+    Metric("warping_error", "Warping error", "lower",
+           "Lai et al. 2018: MSE of a frame and the next one warped "
+           "onto it by the truth's flow.", 5, warping_error_of_frames),
+]}  # fmt: skip
 """Those that need no weights beyond this package's own."""
 
 
