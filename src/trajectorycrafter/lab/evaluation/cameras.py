@@ -39,7 +39,7 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Recovered:
-    """What a video's frames tell about its cameras, in a world and a scale of their own."""
+    """The cameras found in a video's frames, in a world and a scale of their own."""
 
     cameras: Cameras
     """One per frame; those of frames that were not found mean nothing."""
@@ -138,20 +138,27 @@ def camera_errors(
     if int(found.sum()) >= FEWEST_CAMERAS:
         index = found.nonzero()[:, 0]
         check_cameras(recovered.cameras[index], "recovered cameras")
-        ours, theirs = _double(recovered.cameras[index]), _double(asked[index])
+        ours, theirs = (
+            replace(c[index], world_to_camera=c[index].world_to_camera.cpu().double())
+            for c in (recovered.cameras, asked)
+        )
         values |= _rotation_errors(ours, theirs, index)
-        if extent(theirs) > still and extent(ours) > _rounding(ours):
+        # What float32 makes of one and the same position that is far from the origin.
+        rounding = 1e-5 * float(ours.world_to_camera[:, :3, 3].abs().max())
+        if extent(theirs) > still and extent(ours) > rounding:
             values |= _translation_errors(ours, theirs, index)
     return {name: value for name, value in values.items() if names is None or name in names}
 
 
 def _rotation_errors(ours: Cameras, theirs: Cameras, frame: Tensor) -> dict[str, float]:
     from_first = angle(_rotations(_from_first(ours)), _rotations(_from_first(theirs)))
-    steps = _steps(frame)
+    (a, b), steps = (_rotations(ours), _rotations(theirs)), _steps(frame)
+    i, j = torch.triu_indices(len(a), len(a), 1)
+    pairs = angle(a[i].transpose(-1, -2) @ a[j], b[i].transpose(-1, -2) @ b[j])
     values = {
         "rot_err_sum_rad": float(from_first.sum()),
         "rot_err_mean_deg": float(from_first.mean().rad2deg()),
-        "rot_pairs_deg": _pairs_deg(_rotations(ours), _rotations(theirs)),
+        "rot_pairs_deg": float(pairs.mean().rad2deg()),
     }
     if len(steps):
         off = angle(_rotations(_moves(ours, steps)), _rotations(_moves(theirs, steps)))
@@ -160,8 +167,10 @@ def _rotation_errors(ours: Cameras, theirs: Cameras, frame: Tensor) -> dict[str,
 
 
 def _translation_errors(ours: Cameras, theirs: Cameras, frame: Tensor) -> dict[str, float]:
-    off = (_reach_one(_from_first(ours)) - _reach_one(_from_first(theirs))).norm(dim=-1)
-    reach = float(_from_first(theirs)[:, :3, 3].norm(dim=-1).max())
+    # Positions from the first camera; either path's farthest is brought to distance 1.
+    went, asked = (_from_first(cameras)[:, :3, 3] for cameras in (ours, theirs))
+    reached, reach = went.norm(dim=-1).max(), asked.norm(dim=-1).max()
+    off = (went / reached - asked / reach).norm(dim=-1)
     # The numbers of the position alone must not depend on how a nearly straight path is turned.
     scale, rotation, shift = umeyama(ours.centers, theirs.centers)
     apart = (scale * ours.centers @ rotation.T + shift - theirs.centers).norm(dim=-1)
@@ -169,7 +178,7 @@ def _translation_errors(ours: Cameras, theirs: Cameras, frame: Tensor) -> dict[s
     values = {
         "trans_err_sum": float(off.sum()),
         "trans_err_mean": float(off.mean()),
-        "trans_err_sum_scene": float(off.sum()) * reach,
+        "trans_err_sum_scene": float(off.sum()) * float(reach),
         "trans_pairs_share": float(apart.mean()) / extent(theirs),
         "ate": float(_rms(apart)),
         "ate_rot_deg": float(_rms(angle(_rotations(aligned), _rotations(theirs))).rad2deg()),
@@ -197,22 +206,6 @@ def extent(cameras: Cameras) -> float:
     return float(torch.cdist(cameras.centers, cameras.centers).max())
 
 
-def _pairs_deg(ours: Float[Tensor, "N 3 3"], theirs: Float[Tensor, "N 3 3"]) -> float:
-    """Mean angle between the relative rotations of all pairs, degrees."""
-    i, j = torch.triu_indices(len(ours), len(ours), 1)
-    between = angle(ours[i].transpose(-1, -2) @ ours[j], theirs[i].transpose(-1, -2) @ theirs[j])
-    return float(between.mean().rad2deg())
-
-
-def _double(cameras: Cameras) -> Cameras:
-    return replace(cameras, world_to_camera=cameras.world_to_camera.cpu().double())
-
-
-def _rounding(cameras: Cameras) -> float:
-    """What float32 makes of one and the same position that is far from the origin."""
-    return 1e-5 * float(cameras.world_to_camera[:, :3, 3].abs().max())
-
-
 def _rotations(cameras: Cameras | Float[Tensor, "N 4 4"]) -> Float[Tensor, "N 3 3"]:
     return (cameras.camera_to_world if isinstance(cameras, Cameras) else cameras)[:, :3, :3]
 
@@ -222,19 +215,13 @@ def _from_first(cameras: Cameras) -> Float[Tensor, "N 4 4"]:
     return cameras.world_to_camera[:1] @ cameras.camera_to_world
 
 
-def _reach_one(camera_to_world: Float[Tensor, "N 4 4"]) -> Float[Tensor, "N 3"]:
-    """Positions, the farthest from the origin being at distance 1."""
-    centers = camera_to_world[:, :3, 3]
-    return centers / centers.norm(dim=-1).max()
-
-
 def _steps(frame: Tensor) -> Tensor:
     """Where in the found cameras the next one is that of the next frame."""
     return (frame.diff() == 1).nonzero()[:, 0]
 
 
 def _moves(cameras: Cameras, steps: Tensor) -> Float[Tensor, "n 4 4"]:
-    """Of every step: the next camera as the one before it sees it (camera_to_world)."""
+    """For every step, the next camera as the one before it sees it (camera_to_world)."""
     return cameras.world_to_camera[steps] @ cameras.camera_to_world[steps + 1]
 
 

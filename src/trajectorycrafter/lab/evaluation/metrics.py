@@ -126,9 +126,10 @@ def _check_alike(made: Tensor, true: Tensor, regions: Mapping[str, Tensor | None
     if len(made) == 0:
         raise ValueError("Expected at least one frame to score; got an empty clip.")
     if made.shape != true.shape:
+        got = " and ".join(f"{len(x)} frames of {x.shape[2]}x{x.shape[3]}" for x in (made, true))
         raise ValueError(
-            f"Made and true clip must be alike; got {_said(made)} and {_said(true)}. Choose the "
-            "same frames and resize one of them."
+            f"Made and true clip must be alike; got {got}. Choose the same frames and resize one "
+            "of them."
         )
     wanted = (len(made), 1, *made.shape[2:])
     for region, mask in regions.items():
@@ -137,7 +138,3 @@ def _check_alike(made: Tensor, true: Tensor, regions: Mapping[str, Tensor | None
                 f"The mask of region {region!r} must have shape {wanted}, one channel for each "
                 f"frame; got {tuple(mask.shape)}."
             )
-
-
-def _said(frames: Tensor) -> str:
-    return f"{frames.shape[0]} frames of {frames.shape[2]}x{frames.shape[3]}"

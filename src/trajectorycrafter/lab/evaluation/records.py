@@ -24,7 +24,7 @@ Better = Literal["higher", "lower", "neither"]
 
 @dataclass(frozen=True)
 class Column:
-    """One number that is told of every clip."""
+    """One number that every clip gets."""
 
     name: str
     """Key in `Entry.values`: `psnr`, `psnr_holes`, `seconds`, ..."""
@@ -47,7 +47,7 @@ class Entry:
     group: dict[str, str]
     """What divides a table into parts: `{"depth": "exact", "range": "40"}`."""
     values: dict[str, float] = field(default_factory=dict)
-    """By column name; a value that could not be had is left out."""
+    """By column name; a value that could not be computed is left out."""
     error: str | None = None
     """Why the clip failed; `values` is empty then."""
     media: dict[str, str] = field(default_factory=dict)
@@ -133,14 +133,13 @@ def write_evaluation(evaluation: Evaluation, path: Path) -> None:
 
     Values that are not finite are left out: JSON knows no infinity.
     """
-    finite = [replace(entry, values=_finite(entry.values)) for entry in evaluation.entries]
+    finite = [
+        replace(entry, values={k: v for k, v in entry.values.items() if math.isfinite(v)})
+        for entry in evaluation.entries
+    ]
     value = {"schema": SCHEMA} | asdict(replace(evaluation, entries=finite))
     value["summary"] = [asdict(mean) for mean in summarise(evaluation)]
     write_json(value, path)
-
-
-def _finite(values: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
 def read_evaluation(path: Path) -> Evaluation:
@@ -170,10 +169,7 @@ class EntryLog:
     """Entries as they are made, a JSON line each, so that a stopped run goes on."""
 
     def __init__(self, path: Path, *, new: bool = False):
-        """
-        Args:
-            new: whether what an earlier run wrote is removed.
-        """
+        """Read what an earlier run wrote, or remove it if this one is `new`."""
         self._log = JsonLines(path)
         if new:
             path.unlink(missing_ok=True)
