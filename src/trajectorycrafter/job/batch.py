@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..config.redirect import RedirectSettings
-from ..runtime.engine import Engine, check_engine, run_all
+from ..runtime.engine import Engine, check_engine, in_words, run_all
 from ..runtime.files import write_json
 from ..runtime.machine import pick_device, pick_dtype
 from ..runtime.run_folder import check_claim, check_inputs, read_record, unfinished
@@ -332,7 +332,7 @@ class _Board:
     def ended(self, task: Task, result: Exception | None) -> Record:
         seconds = round(time.monotonic() - self._began.pop(task.name), 3)
         if isinstance(result, Exception):
-            return self._change(task.name, status="failed", seconds=seconds, error=describe(result))
+            return self._change(task.name, status="failed", seconds=seconds, error=in_words(result))
         self.made.add(task.name)
         return self._change(task.name, status="done", seconds=seconds)
 
@@ -345,12 +345,6 @@ class _Board:
         self.records[name] = replace(self.records[name], **changes)
         self.write()
         return self.records[name]
-
-
-def describe(error: Exception) -> str:
-    """An error in words: the user's mistakes say it themselves, others are named."""
-    told = isinstance(error, ValueError | FileNotFoundError | FileExistsError)
-    return str(error) if told else f"{type(error).__name__}: {error}"
 
 
 class Progress:

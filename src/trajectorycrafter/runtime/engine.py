@@ -36,6 +36,12 @@ _THREAD_VARIABLES: tuple[str, ...] = (
 )
 
 
+def in_words(error: Exception) -> str:
+    """An error as a record keeps it: the user's mistakes say it themselves, others are named."""
+    plain = isinstance(error, ValueError | FileNotFoundError | FileExistsError)
+    return str(error) if plain else f"{type(error).__name__}: {error}"
+
+
 class WorkerDiedError(RuntimeError):
     """The process that worked on an item ended without an answer."""
 

@@ -204,6 +204,7 @@ class SceneView:
     ) -> viser.CameraFrustumHandle:
         """A camera as a pyramid, `size` times as large as the subject is far."""
         wxyz, position = placed(cameras.camera_to_world[frame])
+        look = {"visible": not self._in_the_way(position)} | look
         return self._scene.add_camera_frustum(
             name,
             vertical_fov(cameras.K[frame], cameras.height),
@@ -213,7 +214,7 @@ class SceneView:
             wxyz=wxyz,
             position=position,
             cast_shadow=False,
-            **{"visible": not self._in_the_way(position)} | look,
+            **look,
         )
 
     # Keys ----------------------------------------------------------------------------------------

@@ -130,13 +130,13 @@ def run_job(folder: Path, parts: Any, send: Send) -> None:
         parts: `job.batch.LoadedModels`, kept from job to job.
         send: is given the events.
     """
-    from ..job.batch import describe
+    from ..runtime.engine import in_words
 
     try:
         _make(folder, parts, send)
     except Exception as error:
         traceback.print_exc()
-        send({"event": "failed", "message": describe(error)})
+        send({"event": "failed", "message": in_words(error)})
     else:
         send({"event": "done"})
 

@@ -16,20 +16,19 @@ from ...config.redirect import RedirectSettings
 from ...config.serialization import to_json
 from ...depth.estimator import DEFAULT_FOV_DEG
 from ...depth.from_file import read_depth
-from ...geometry.cameras import Cameras, focal_from_fov, intrinsics, static_cameras
+from ...geometry.cameras import focal_from_fov, intrinsics, static_cameras
 from ...job.batch import (
     BatchResult,
     Progress,
     check_batch_inputs,
     check_common,
-    describe,
     redirect_jobs,
 )
 from ...job.batch import trajectory_words as words
 from ...job.manifest import Job, read_manifest
 from ...job.pipeline import TrajectoryCrafter
 from ...job.reshoot import make_trajectory
-from ...runtime.engine import Engine, check_engine, run_all
+from ...runtime.engine import Engine, check_engine, in_words, run_all
 from ...runtime.plugins import unknown_name
 from ...runtime.run_folder import check_inputs, claim, opened, read_record
 from ...source_cameras import load_source_cameras
@@ -58,36 +57,21 @@ SCALE_FREE = (
 """Camera errors that a finished video can have, whose scene scale nobody knows."""
 OWN_COLUMNS = [
     Column("holes", "Holes", "neither", "Share of pixels that the render leaves open.", 3),
-    Column(
-        "frame_difference",
-        "Frame difference",
-        "neither",
-        "Mean |change from frame to frame|, RGB in [0, 1]; a frozen clip has 0.",
-        4,
-    ),
-    Column(
-        "warping_error_own",
-        "Warping error, own flow",
-        "lower",
-        "MSE of a frame and the next one warped onto it by the made clip's own flow.",
-        5,
-    ),
-    Column(
-        "seconds",
-        "Seconds",
-        "lower",
-        "Wall clock of all stages, with reading and writing; left out for a clip that was stopped "
-        "and resumed.",
-        1,
-    ),
+    Column("frame_difference", "Frame difference", "neither",
+           "Mean |change from frame to frame|, RGB in [0, 1]; a frozen clip has 0.", 4),
+    Column("warping_error_own", "Warping error, own flow", "lower",
+           "MSE of a frame and the next one warped onto it by the made clip's own flow.", 5),
+    Column("seconds", "Seconds", "lower",
+           "Wall clock of all stages, with reading and writing; left out for a clip that was "
+           "stopped and resumed.", 1),
     Column("peak_gb", "Memory (GB)", "lower", "Largest resident memory of the process."),
     Column("peak_gpu_gb", "GPU memory (GB)", "lower", "Largest allocation on the CUDA device."),
-]
-"""What is told of a clip without any truth."""
+]  # fmt: skip
+"""What a clip is measured by without any truth."""
 
 
 @dataclass(frozen=True)
-class Task:
+class ScoreTask:
     """What a worker is given: one finished video and what it is held against."""
 
     job: Job
@@ -139,7 +123,11 @@ def evaluate_manifest(
     began, settings, out = time.monotonic(), settings or RedirectSettings(), Path(out)
     jobs = read_manifest(manifest)
     check_engine(engine, workers)
-    _check_names(metrics, camera_recovery)
+    for name in metrics:
+        if name not in METRICS:
+            raise ValueError(unknown_name(name, "metric", METRICS))
+    if camera_recovery is not None:
+        load_recovery(camera_recovery)
     to_make = [job for job in jobs if job.result is None]
     if to_make:
         check_common(to_make, settings)
@@ -151,33 +139,40 @@ def evaluate_manifest(
         "camera_recovery": camera_recovery,
     }
     earlier = read_record(opened(out) / RECORD)
-    folder = claim(
-        out,
-        RECORD,
-        depends,
-        ours=OURS,
-        held="an evaluation",
-        overwrite=overwrite,
-        resume=resume,
-    )
+    again: dict[str, Any] = {"overwrite": overwrite, "resume": resume}
+    folder = claim(out, RECORD, depends, ours=OURS, held="an evaluation", **again)
     work = folder.work
     log = EntryLog(work / "entries.jsonl", new=not resume or earlier != depends)
     about: dict[str, Any] = {"manifest": str(manifest), **depends}
     options: dict[str, Any] = {"engine": engine, "workers": workers, "say": say}
     made = BatchResult([])
     if to_make:
-        runs = work / "runs"
-        made = redirect_jobs(to_make, runs, settings, overwrite=overwrite, resume=resume, **options)
+        made = redirect_jobs(to_make, work / "runs", settings, **again, **options)
     entries = blank_entries(jobs, settings)
     for record in made.failed:
         log.add(replace(entries[record.name], error=record.error))
     failed = {record.name for record in made.failed}
-    tasks = [
-        _task(job, settings, entries[job.name], work, tuple(metrics), media)
-        for job in jobs
-        if job.name not in failed and (entries[job.name].key not in log or job.name in made.made)
-    ]
-    _score_all(tasks, log, camera_recovery, **options)
+    tasks = []
+    for job in jobs:
+        entry = entries[job.name]
+        if job.name not in failed and (entry.key not in log or job.name in made.made):
+            run = work / "runs" / job.name if job.result is None else None
+            video = job.result or work / "runs" / job.name / "video.mp4"
+            shown, own = work if media else None, job.settings(settings)
+            tasks.append(ScoreTask(job, own, entry, run, video, tuple(metrics), shown))
+    progress = Progress(len(tasks), say)
+    for task, found in run_all(
+        _score,
+        tasks,
+        engine=engine,
+        workers=min(workers, max(1, len(tasks))),
+        setup=partial(load_recovery, camera_recovery) if camera_recovery else None,
+        describe=lambda task: task.job.name,
+    ):
+        if isinstance(found, Exception):
+            found = replace(task.entry, error=in_words(found))
+        log.add(found)
+        progress.tell(f"scores of {task.job.name}", None, found.error)
     latest = {entry.key: entry for entry in log.entries}
     about["seconds"] = round(time.monotonic() - began, 1)
     evaluation = Evaluation(
@@ -221,60 +216,10 @@ def blank_entries(jobs: list[Job], settings: RedirectSettings) -> dict[str, Entr
     return entries
 
 
-def _check_names(metrics: Sequence[str], recovery: str | None) -> None:
-    for name in metrics:
-        if name not in METRICS:
-            raise ValueError(unknown_name(name, "metric", METRICS))
-    if recovery is not None:
-        load_recovery(recovery)
-
-
-def _task(
-    job: Job,
-    common: RedirectSettings,
-    entry: Entry,
-    out: Path,
-    metrics: tuple[str, ...],
-    media: bool,
-) -> Task:
-    run = out / "runs" / job.name if job.result is None else None
-    made = job.result or out / "runs" / job.name / "video.mp4"
-    shown = out if media else None
-    return Task(job, job.settings(common), entry, run, made, metrics, shown)
-
-
-def _score_all(
-    tasks: list[Task],
-    log: EntryLog,
-    recovery: str | None,
-    engine: Engine,
-    workers: int,
-    say: Callable[[str], None],
-) -> None:
-    progress = Progress(len(tasks), say)
-    setup = partial(_recovery, recovery)
-    for task, result in run_all(
-        _score,
-        tasks,
-        engine=engine,
-        workers=min(workers, max(1, len(tasks))),
-        setup=setup,
-        describe=lambda task: task.job.name,
-    ):
-        failed = isinstance(result, Exception)
-        entry: Entry = replace(task.entry, error=describe(result)) if failed else result
-        log.add(entry)
-        progress.tell(f"scores of {task.job.name}", None, entry.error)
-
-
 # --------------------------------------------------------------------------------------- one clip
 
 
-def _recovery(name: str | None) -> CameraRecovery | None:
-    return None if name is None else load_recovery(name)
-
-
-def _score(task: Task, recovery: CameraRecovery | None) -> Entry:
+def _score(task: ScoreTask, recovery: CameraRecovery | None = None) -> Entry:
     """All numbers of one made video."""
     made = Video.read(task.made)
     values = {
@@ -284,7 +229,7 @@ def _score(task: Task, recovery: CameraRecovery | None) -> Entry:
     values = {name: value for name, value in values.items() if value == value}  # not of one frame
     regions: dict[str, Any] = {"": None}
     if task.run is not None:
-        values |= _of_the_run(task.run)
+        values |= _run_costs(task.run)
         visible = Video.read(task.run / "mask.mp4").frames.mean(dim=1, keepdim=True) > 0.5
         regions |= {"holes": ~visible, "seen": visible}
     true = None
@@ -317,51 +262,43 @@ def read_truth(path: Path, made: Video, settings: RedirectSettings) -> Video:
     return Video.read(path, choice)
 
 
-def _of_the_run(run: Path) -> dict[str, float]:
-    """What `run.json` tells."""
+def _run_costs(run: Path) -> dict[str, float]:
+    """The share of holes, seconds and memory that `run.json` records."""
     record = json.loads((run / "run.json").read_text())
     costs, holes = record["stages"], record["holes"]
-    values = {"holes": sum(holes) / len(holes), "peak_gb": _largest(costs, "peak_gb")}
+    values = {"holes": sum(holes) / len(holes)}
     if "depth" in costs:  # else it was read from a stopped run, whose seconds nobody has
         values["seconds"] = sum(cost["seconds"] for cost in costs.values())
-    on_gpu = _largest(costs, "peak_gpu_gb")
-    return values | ({"peak_gpu_gb": on_gpu} if on_gpu else {})
+    for name in ("peak_gb", "peak_gpu_gb"):
+        peak = max((cost[name] or 0.0 for cost in costs.values()), default=0.0)
+        if peak or name == "peak_gb":
+            values[name] = peak
+    return values
 
 
-def _largest(costs: dict[str, dict[str, float | None]], name: str) -> float:
-    return max((cost[name] or 0.0 for cost in costs.values()), default=0.0)
-
-
-def _camera_values(task: Task, made: Video, recovery: CameraRecovery) -> dict[str, float]:
+def _camera_values(task: ScoreTask, made: Video, recovery: CameraRecovery) -> dict[str, float]:
     """Errors of the cameras found in the made video; none if no path is known."""
-    if task.run is not None:
-        asked = _asked_of_the_run(task.run, made, task.settings)
+    camera, depth_settings = task.settings.camera, task.settings.depth
+    size = made.height, made.width
+    if task.run is not None:  # the cameras that `redirect` rendered for
+        depth = read_depth(task.run / "depth.npz")
+        like_source = Video(depth.z.expand(-1, 3, -1, -1), made.fps)  # only its size is asked for
+        source = load_source_cameras(f"file:{task.run / 'depth.npz'}")(like_source, depth)
+        trajectory = make_trajectory(camera, len(depth), task.settings.way)
+        radius = TrajectoryCrafter(settings=task.settings).radius(depth)
+        asked = trajectory.cameras(source, radius).resized(*size)
         return camera_errors(recovery(made, asked.K), asked)
     if not words(task.job, task.settings):
         return {}
-    return camera_errors(recovery(made, None), _asked_of_a_result(made, task.settings), SCALE_FREE)
-
-
-def _asked_of_the_run(run: Path, made: Video, settings: RedirectSettings) -> Cameras:
-    """The cameras that `redirect` rendered for, at the made video's size."""
-    depth = read_depth(run / "depth.npz")
-    like_source = Video(depth.z.expand(-1, 3, -1, -1), made.fps)  # only its size is asked for
-    source = load_source_cameras(f"file:{run / 'depth.npz'}")(like_source, depth)
-    trajectory = make_trajectory(settings.camera, len(depth), settings.way)
-    radius = TrajectoryCrafter(settings=settings).radius(depth)
-    return trajectory.cameras(source, radius).resized(made.height, made.width)
-
-
-def _asked_of_a_result(made: Video, settings: RedirectSettings) -> Cameras:
-    """The path in a scene of the given radius, else 1, filmed by a camera that stood still."""
-    fov = DEFAULT_FOV_DEG if settings.depth.fov is None else settings.depth.fov
-    size = made.height, made.width
+    # The path in a scene of the given radius, else 1, filmed by a camera that stood still.
+    fov = DEFAULT_FOV_DEG if depth_settings.fov is None else depth_settings.fov
     K = intrinsics(focal_from_fov(fov, made.width), *size, len(made))
-    trajectory = make_trajectory(settings.camera, len(made), settings.way)
-    return trajectory.cameras(static_cameras(K, *size), settings.camera.radius or 1.0)
+    trajectory = make_trajectory(camera, len(made), task.settings.way)
+    asked = trajectory.cameras(static_cameras(K, *size), camera.radius or 1.0)
+    return camera_errors(recovery(made, None), asked, SCALE_FREE)
 
 
-def _media(task: Task, made: Video, true: Video | None) -> dict[str, str]:
+def _media(task: ScoreTask, made: Video, true: Video | None) -> dict[str, str]:
     """Write what the report's players show."""
     if task.media is None:
         return {}

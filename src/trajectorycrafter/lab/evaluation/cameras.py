@@ -39,7 +39,7 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Recovered:
-    """What a video's frames tell about its cameras, in a world and a scale of their own."""
+    """The cameras found in a video's frames, in a world and a scale of their own."""
 
     cameras: Cameras
     """One per frame; those of frames that were not found mean nothing."""
@@ -139,20 +139,27 @@ def camera_errors(
     if int(found.sum()) >= FEWEST_CAMERAS:
         index = found.nonzero()[:, 0]
         check_cameras(recovered.cameras[index], "recovered cameras")
-        ours, theirs = _double(recovered.cameras[index]), _double(asked[index])
+        ours, theirs = (
+            replace(c[index], world_to_camera=c[index].world_to_camera.cpu().double())
+            for c in (recovered.cameras, asked)
+        )
         values |= _rotation_errors(ours, theirs, index)
-        if extent(theirs) > still and extent(ours) > _rounding(ours):
+        # What float32 makes of one and the same position that is far from the origin.
+        rounding = 1e-5 * float(ours.world_to_camera[:, :3, 3].abs().max())
+        if extent(theirs) > still and extent(ours) > rounding:
             values |= _translation_errors(ours, theirs, index)
     return {name: value for name, value in values.items() if names is None or name in names}
 
 
 def _rotation_errors(ours: Cameras, theirs: Cameras, frame: Tensor) -> dict[str, float]:
     from_first = angle(_rotations(_from_first(ours)), _rotations(_from_first(theirs)))
-    steps = _steps(frame)
+    (a, b), steps = (_rotations(ours), _rotations(theirs)), _steps(frame)
+    i, j = torch.triu_indices(len(a), len(a), 1)
+    pairs = angle(a[i].transpose(-1, -2) @ a[j], b[i].transpose(-1, -2) @ b[j])
     values = {
         "rot_err_sum_rad": float(from_first.sum()),
         "rot_err_mean_deg": float(from_first.mean().rad2deg()),
-        "rot_pairs_deg": _pairs_deg(_rotations(ours), _rotations(theirs)),
+        "rot_pairs_deg": float(pairs.mean().rad2deg()),
     }
     if len(steps):
         off = angle(_rotations(_moves(ours, steps)), _rotations(_moves(theirs, steps)))
@@ -161,8 +168,10 @@ def _rotation_errors(ours: Cameras, theirs: Cameras, frame: Tensor) -> dict[str,
 
 
 def _translation_errors(ours: Cameras, theirs: Cameras, frame: Tensor) -> dict[str, float]:
-    off = (_reach_one(_from_first(ours)) - _reach_one(_from_first(theirs))).norm(dim=-1)
-    reach = float(_from_first(theirs)[:, :3, 3].norm(dim=-1).max())
+    # Positions from the first camera; either path's farthest is brought to distance 1.
+    went, asked = (_from_first(cameras)[:, :3, 3] for cameras in (ours, theirs))
+    reached, reach = went.norm(dim=-1).max(), asked.norm(dim=-1).max()
+    off = (went / reached - asked / reach).norm(dim=-1)
     # The numbers of the position alone must not depend on how a nearly straight path is turned.
     scale, rotation, shift = umeyama(ours.centers, theirs.centers)
     apart = (scale * ours.centers @ rotation.T + shift - theirs.centers).norm(dim=-1)
@@ -170,7 +179,7 @@ def _translation_errors(ours: Cameras, theirs: Cameras, frame: Tensor) -> dict[s
     values = {
         "trans_err_sum": float(off.sum()),
         "trans_err_mean": float(off.mean()),
-        "trans_err_sum_scene": float(off.sum()) * reach,
+        "trans_err_sum_scene": float(off.sum()) * float(reach),
         "trans_pairs_share": float(apart.mean()) / extent(theirs),
         "ate": float(_rms(apart)),
         "ate_rot_deg": float(_rms(angle(_rotations(aligned), _rotations(theirs))).rad2deg()),
@@ -198,22 +207,6 @@ def extent(cameras: Cameras) -> float:
     return float(torch.cdist(cameras.centers, cameras.centers).max())
 
 
-def _pairs_deg(ours: Float[Tensor, "N 3 3"], theirs: Float[Tensor, "N 3 3"]) -> float:
-    """Mean angle between the relative rotations of all pairs, degrees."""
-    i, j = torch.triu_indices(len(ours), len(ours), 1)
-    between = angle(ours[i].transpose(-1, -2) @ ours[j], theirs[i].transpose(-1, -2) @ theirs[j])
-    return float(between.mean().rad2deg())
-
-
-def _double(cameras: Cameras) -> Cameras:
-    return replace(cameras, world_to_camera=cameras.world_to_camera.cpu().double())
-
-
-def _rounding(cameras: Cameras) -> float:
-    """What float32 makes of one and the same position that is far from the origin."""
-    return 1e-5 * float(cameras.world_to_camera[:, :3, 3].abs().max())
-
-
 def _rotations(cameras: Cameras | Float[Tensor, "N 4 4"]) -> Float[Tensor, "N 3 3"]:
     return (cameras.camera_to_world if isinstance(cameras, Cameras) else cameras)[:, :3, :3]
 
@@ -223,19 +216,13 @@ def _from_first(cameras: Cameras) -> Float[Tensor, "N 4 4"]:
     return cameras.world_to_camera[:1] @ cameras.camera_to_world
 
 
-def _reach_one(camera_to_world: Float[Tensor, "N 4 4"]) -> Float[Tensor, "N 3"]:
-    """Positions, the farthest from the origin being at distance 1."""
-    centers = camera_to_world[:, :3, 3]
-    return centers / centers.norm(dim=-1).max()
-
-
 def _steps(frame: Tensor) -> Tensor:
     """Where in the found cameras the next one is that of the next frame."""
     return (frame.diff() == 1).nonzero()[:, 0]
 
 
 def _moves(cameras: Cameras, steps: Tensor) -> Float[Tensor, "n 4 4"]:
-    """Of every step: the next camera as the one before it sees it (camera_to_world)."""
+    """For every step, the next camera as the one before it sees it (camera_to_world)."""
     return cameras.world_to_camera[steps] @ cameras.camera_to_world[steps + 1]
 
 
@@ -244,82 +231,35 @@ def _rms(values: Float[Tensor, " n"]) -> Float[Tensor, ""]:
 
 
 CAMERA_COLUMNS = [
-    Column(
-        "cameras_found",
-        "cameras found",
-        "higher",
-        "Share of the frames that the recovery gave a camera; all other columns are over these.",
-    ),
-    Column(
-        "rot_err_sum_rad",
-        "RotErr (rad, sum)",
-        "lower",
-        "Sum over frames of arccos((tr(R_gen R_gt^T) - 1) / 2), relative to the first frame "
-        "(CameraCtrl, ReCamMaster, CamI2V).",
-        3,
-    ),
+    Column("cameras_found", "cameras found", "higher",
+           "Share of the frames that the recovery gave a camera; all other columns are over "
+           "these."),
+    Column("rot_err_sum_rad", "RotErr (rad, sum)", "lower",
+           "Sum over frames of arccos((tr(R_gen R_gt^T) - 1) / 2), relative to the first "
+           "frame (CameraCtrl, ReCamMaster, CamI2V).", 3),
     Column("rot_err_mean_deg", "RotErr (deg, mean)", "lower", "The same, the mean in degrees.", 3),
-    Column(
-        "trans_err_sum",
-        "TransErr (sum)",
-        "lower",
-        "Sum over frames of |T_gen - T_gt|, relative to the first frame, either path divided by "
-        "its farthest position (CamI2V).",
-        3,
-    ),
+    Column("trans_err_sum", "TransErr (sum)", "lower",
+           "Sum over frames of |T_gen - T_gt|, relative to the first frame, either path "
+           "divided by its farthest position (CamI2V).", 3),
     Column("trans_err_mean", "TransErr (mean)", "lower", "The same, the mean.", 4),
-    Column(
-        "trans_err_sum_scene",
-        "TransErr (scene units, sum)",
-        "lower",
-        "trans_err_sum times the distance of the asked path's farthest position.",
-        3,
-    ),
-    Column(
-        "rot_pairs_deg",
-        "RotErr, all pairs (deg)",
-        "lower",
-        "Mean angle between the relative rotations of all pairs of frames (ReDirector).",
-        3,
-    ),
-    Column(
-        "trans_pairs_share",
-        "TransErr (share of extent)",
-        "lower",
-        "Mean distance of positions after Umeyama's alignment, divided by the asked path's largest "
-        "distance between two positions (ReDirector).",
-        4,
-    ),
-    Column(
-        "ate",
-        "ATE (scene units)",
-        "lower",
-        "Absolute trajectory error: root mean square distance of positions after Sim(3) (Sturm et "
-        "al. 2012).",
-        4,
-    ),
-    Column(
-        "ate_rot_deg",
-        "ATE rotation (deg)",
-        "lower",
-        "Root mean square angle after Sim(3) (Zhang and Scaramuzza 2018); about a straight path "
-        "the turn comes from the cameras' directions.",
-        3,
-    ),
-    Column(
-        "rpe_trans",
-        "RPE (scene units)",
-        "lower",
-        "Relative pose error over one frame after Sim(3), root mean square (Sturm et al. 2012).",
-        4,
-    ),
-    Column(
-        "rpe_rot_deg",
-        "RPE rotation (deg)",
-        "lower",
-        "The rotation of the same, root mean square.",
-        3,
-    ),
-]
+    Column("trans_err_sum_scene", "TransErr (scene units, sum)", "lower",
+           "trans_err_sum times the distance of the asked path's farthest position.", 3),
+    Column("rot_pairs_deg", "RotErr, all pairs (deg)", "lower",
+           "Mean angle between the relative rotations of all pairs of frames (ReDirector).", 3),
+    Column("trans_pairs_share", "TransErr (share of extent)", "lower",
+           "Mean distance of positions after Umeyama's alignment, divided by the asked "
+           "path's largest distance between two positions (ReDirector).", 4),
+    Column("ate", "ATE (scene units)", "lower",
+           "Absolute trajectory error: root mean square distance of positions after Sim(3) "
+           "(Sturm et al. 2012).", 4),
+    Column("ate_rot_deg", "ATE rotation (deg)", "lower",
+           "Root mean square angle after Sim(3) (Zhang and Scaramuzza 2018); about a "
+           "straight path the turn comes from the cameras' directions.", 3),
+    Column("rpe_trans", "RPE (scene units)", "lower",
+           "Relative pose error over one frame after Sim(3), root mean square (Sturm et al. "
+           "2012).", 4),
+    Column("rpe_rot_deg", "RPE rotation (deg)", "lower",
+           "The rotation of the same, root mean square.", 3),
+]  # fmt: skip
 """The numbers of `camera_errors`, in the order of a table."""
 COLUMNS = {column.name: column for column in CAMERA_COLUMNS}

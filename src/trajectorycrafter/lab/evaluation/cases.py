@@ -1,7 +1,7 @@
 """A case: a source clip, a camera path, and the true video along it; and how methods are scored.
 
 The one thing a reader would get wrong: "in holes" is what the source camera does not see at the
-same moment, told from true depth. It is the same for every method, whatever a method itself left
+same moment, by true depth. It is the same for every method, whatever a method itself left
 open.
 """
 
@@ -24,6 +24,7 @@ from ...rendering.completion import PARTS, fill
 from ...rendering.point_cloud import lift
 from ...rendering.render import render
 from ...rendering.shot import Shot
+from ...runtime.engine import in_words
 from ...runtime.plugins import unknown_name
 from ...video.clip import Depth, Video
 from .cameras import CAMERA_COLUMNS, CameraRecovery, camera_errors
@@ -44,7 +45,7 @@ class Case:
     """One source clip, one path, and the truth along it."""
 
     clip: str
-    """What is filmed and from where it shall be seen: the unit that confidence counts."""
+    """What is filmed and from where it is to be seen: the unit that confidence counts."""
     group: dict[str, str]
     video: Video
     source: Cameras
@@ -121,11 +122,7 @@ def load_method(name: str) -> Method:
 
 
 def check_names(methods: Iterable[str], depths: Iterable[str]) -> None:
-    """Say now what would fail in every case.
-
-    Raises:
-        ValueError, FileNotFoundError: as `load_method` and `load_depth_estimator`.
-    """
+    """Load each once, so that what is missing is refused before any work."""
     for name in methods:
         load_method(name)
     for name in depths:
@@ -150,15 +147,15 @@ def aligned(depth: Depth, truth: Depth) -> Depth:
 
 def case_columns(cameras: bool) -> list[Column]:
     """The columns that `score_case` fills."""
-    regions = ["", "holes", "seen"]
-    table = columns((METRICS[name] for name in SCORES), regions)
-    table += columns([METRICS["flicker"]], [""])
-    if cameras:
-        table += [column for column in CAMERA_COLUMNS if column.name in CAMERA_SCORES]
-    about = "Share of pixels that the source camera does not see at the same moment."
-    table.append(Column("holes", "Holes", "neither", about, 3))
-    about = "Wall clock from clip and depth to finished frames; estimated depth included."
-    return [*table, Column("seconds", "Seconds", "lower", about, 2)]
+    return [
+        *columns((METRICS[name] for name in SCORES), ["", "holes", "seen"]),
+        *columns([METRICS["flicker"]], [""]),
+        *(column for column in CAMERA_COLUMNS if cameras and column.name in CAMERA_SCORES),
+        Column("holes", "Holes", "neither",
+               "Share of pixels that the source camera does not see at the same moment.", 3),
+        Column("seconds", "Seconds", "lower",
+               "Wall clock from clip and depth to finished frames; estimated depth included.", 2),
+    ]  # fmt: skip
 
 
 def score_case(
@@ -171,7 +168,7 @@ def score_case(
     media: Path | None = None,
     group: Mapping[str, str] | None = None,
 ) -> Entry:
-    """Make the video with method `name` and score it; what fails is told in the entry.
+    """Make the video with method `name` and score it; a failure becomes the entry's error.
 
     Args:
         depth_seconds: what the depth took, added to the method's own time.
@@ -194,7 +191,7 @@ def score_case(
             result = Video(made, case.truth.fps)
             shown = write_media(media, case.clip, name, result, case.truth, case.video, joined)
     except Exception as error:
-        return Entry(name, case.clip, joined, error=f"{type(error).__name__}: {error}")
+        return Entry(name, case.clip, joined, error=in_words(error))
     return Entry(name, case.clip, joined, values, media=shown)
 
 

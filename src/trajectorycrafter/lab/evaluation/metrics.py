@@ -39,99 +39,37 @@ class Metric:
     where nothing is to be measured."""
 
 
-METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric(
-            "psnr",
-            "PSNR (dB)",
-            "higher",
-            "-10 log10(MSE) of RGB in [0, 1], each frame; mean over frames.",
-            2,
-            psnr,
-        ),
-        Metric(
-            "psnr_pooled",
-            "PSNR, pooled (dB)",
-            "higher",
-            "-10 log10 of the MSE over all frames together.",
-            2,
-            psnr_pooled,
-        ),
-        Metric(
-            "psnr_dycheck",
-            "PSNR, DyCheck (dB)",
-            "higher",
-            "PSNR of the pixels that count, as DyCheck (mPSNR): the formula of `psnr`.",
-            2,
-            psnr,
-        ),
-        Metric(
-            "psnr_som",
-            "PSNR, Shape of Motion (dB)",
-            "higher",
-            "PSNR of the pixels that count, as Shape of Motion (mPSNR): the formula of `psnr`.",
-            2,
-            psnr,
-        ),
-        Metric(
-            "ssim",
-            "SSIM",
-            "higher",
-            "Wang et al. 2004: Gaussian window 11x11 of 1.5 pixels, data range 1, channel mean.",
-            3,
-            ssim,
-        ),
-        Metric(
-            "ssim_uniform7",
-            "SSIM, 7x7",
-            "higher",
-            "scikit-image's default, as CogNVS: uniform window 7x7, sample covariance.",
-            3,
-            ssim_uniform7,
-        ),
-        Metric(
-            "ssim_dycheck",
-            "SSIM, DyCheck",
-            "higher",
-            "Gaussian over the pixels that count, mean over all windows, as DyCheck (mSSIM).",
-            3,
-            ssim_dycheck,
-        ),
-        Metric(
-            "ssim_som",
-            "SSIM, Shape of Motion",
-            "higher",
-            "As Shape of Motion (mSSIM): the formula of `ssim_dycheck`.",
-            3,
-            ssim_dycheck,
-        ),
-        Metric(
-            "dino",
-            "DINO distance",
-            "lower",
-            "1 - cosine of DINOv2 ViT-S/14 patch tokens at 224 pixels, mean; not LPIPS.",
-            4,
-            dino_distance,
-        ),
-        Metric(
-            "flicker",
-            "Flicker",
-            "lower",
-            "Mean |change from frame to frame, made minus true|, RGB in [0, 1].",
-            4,
-            flicker_of_frames,
-        ),
-        Metric(
-            "warping_error",
-            "Warping error",
-            "lower",
-            "Lai et al. 2018: MSE of a frame and the next one warped onto it by the truth's flow.",
-            5,
-            warping_error_of_frames,
-        ),
-    )
-}
+METRICS: dict[str, Metric] = {metric.name: metric for metric in [
+    Metric("psnr", "PSNR (dB)", "higher",
+           "-10 log10(MSE) of RGB in [0, 1], each frame; mean over frames.", 2, psnr),
+    Metric("psnr_pooled", "PSNR, pooled (dB)", "higher",
+           "-10 log10 of the MSE over all frames together.", 2, psnr_pooled),
+    Metric("psnr_dycheck", "PSNR, DyCheck (dB)", "higher",
+           "PSNR of the pixels that count, as DyCheck (mPSNR): the formula of `psnr`.", 2, psnr),
+    Metric("psnr_som", "PSNR, Shape of Motion (dB)", "higher",
+           "PSNR of the pixels that count, as Shape of Motion (mPSNR): the formula of "
+           "`psnr`.", 2, psnr),
+    Metric("ssim", "SSIM", "higher",
+           "Wang et al. 2004: Gaussian window 11x11 of 1.5 pixels, data range 1, "
+           "channel mean.", 3, ssim),
+    Metric("ssim_uniform7", "SSIM, 7x7", "higher",
+           "scikit-image's default, as CogNVS: uniform window 7x7, sample "
+           "covariance.", 3, ssim_uniform7),
+    Metric("ssim_dycheck", "SSIM, DyCheck", "higher",
+           "Gaussian over the pixels that count, mean over all windows, as "
+           "DyCheck (mSSIM).", 3, ssim_dycheck),
+    Metric("ssim_som", "SSIM, Shape of Motion", "higher",
+           "As Shape of Motion (mSSIM): the formula of `ssim_dycheck`.", 3, ssim_dycheck),
+    Metric("dino", "DINO distance", "lower",
+           "1 - cosine of DINOv2 ViT-S/14 patch tokens at 224 pixels, mean; "
+           "not LPIPS.", 4, dino_distance),
+    Metric("flicker", "Flicker", "lower",
+           "Mean |change from frame to frame, made minus true|, RGB in "
+           "[0, 1].", 4, flicker_of_frames),
+    Metric("warping_error", "Warping error", "lower",
+           "Lai et al. 2018: MSE of a frame and the next one warped "
+           "onto it by the truth's flow.", 5, warping_error_of_frames),
+]}  # fmt: skip
 """Those that need no weights beyond this package's own."""
 
 
@@ -188,9 +126,10 @@ def _check_alike(made: Tensor, true: Tensor, regions: Mapping[str, Tensor | None
     if len(made) == 0:
         raise ValueError("Expected at least one frame to score; got an empty clip.")
     if made.shape != true.shape:
+        got = " and ".join(f"{len(x)} frames of {x.shape[2]}x{x.shape[3]}" for x in (made, true))
         raise ValueError(
-            f"Made and true clip must be alike; got {_said(made)} and {_said(true)}. Choose the "
-            "same frames and resize one of them."
+            f"Made and true clip must be alike; got {got}. Choose the same frames and resize one "
+            "of them."
         )
     wanted = (len(made), 1, *made.shape[2:])
     for region, mask in regions.items():
@@ -199,7 +138,3 @@ def _check_alike(made: Tensor, true: Tensor, regions: Mapping[str, Tensor | None
                 f"The mask of region {region!r} must have shape {wanted}, one channel for each "
                 f"frame; got {tuple(mask.shape)}."
             )
-
-
-def _said(frames: Tensor) -> str:
-    return f"{frames.shape[0]} frames of {frames.shape[2]}x{frames.shape[3]}"

@@ -76,21 +76,11 @@ def _vgg16() -> nn.Sequential:
 
 
 BACKBONES: dict[Net, Backbone] = {
-    "alex": Backbone(
-        "AlexNet",
-        "alexnet-owt-7be5be79.pth",
-        (64, 192, 384, 256, 256),
-        _alexnet,
-        (1, 4, 7, 9, 11),
-    ),
-    "vgg": Backbone(
-        "VGG16",
-        "vgg16-397923af.pth",
-        (64, 128, 256, 512, 512),
-        _vgg16,
-        (3, 8, 15, 22, 29),
-    ),
-}
+    "alex": Backbone("AlexNet", "alexnet-owt-7be5be79.pth",
+                     (64, 192, 384, 256, 256), _alexnet, (1, 4, 7, 9, 11)),
+    "vgg": Backbone("VGG16", "vgg16-397923af.pth",
+                    (64, 128, 256, 512, 512), _vgg16, (3, 8, 15, 22, 29)),
+}  # fmt: skip
 URL = "https://download.pytorch.org/models/"
 HEADS = (("lpips", "weights/v0.1"), ("torchmetrics", "functional/image/lpips_models"))
 """Packages that carry the linear heads, and where; the files of the two hold equal tensors."""
@@ -120,11 +110,7 @@ class Lpips(nn.Module):
         self.register_buffer("scale", scale[:, None, None], persistent=False)
 
     def forward(self, made: Frames, true: Frames) -> list[Float[Tensor, "T 1 _h _w"]]:
-        """Weighted squared differences at the five layers, each at its own size.
-
-        Args:
-            made, true: in [0, 1].
-        """
+        """Weighted squared differences of frames in [0, 1] at the five layers, each at its size."""
         pairs = zip(self._unit_features(made), self._unit_features(true), strict=True)
         return [head((x - y).square()) for head, (x, y) in zip(self.heads, pairs, strict=True)]
 
@@ -138,6 +124,7 @@ class Lpips(nn.Module):
         return found
 
 
+@torch.no_grad()
 def lpips_distance(
     network: Lpips,
     made: Frames,
@@ -164,25 +151,18 @@ def lpips_distance(
     parts = []
     for start in range(0, len(made), chunk):
         part = slice(start, start + chunk)
-        counts = None if mask is None else mask[part]
-        parts.append(_some_frames(network, made[part], true[part], counts, masked))
+        x, y = made[part], true[part]
+        if mask is None:
+            means = [layer.mean(dim=(1, 2, 3)) for layer in network(x, y)]
+            parts.append(torch.stack(means).sum(dim=0))
+            continue
+        counts = mask[part]
+        if masked != "plain":
+            x, y = x * counts, y * counts
+        maps = [F.interpolate(layer, x.shape[2:], mode="bilinear") for layer in network(x, y)]
+        whole = torch.stack(maps).sum(dim=0)
+        parts.append((whole * counts).sum(dim=(1, 2, 3)) / counts.sum(dim=(1, 2, 3)))
     return torch.cat(parts)
-
-
-@torch.no_grad()
-def _some_frames(
-    network: Lpips, made: Frames, true: Frames, mask: Mask | None, masked: Masked
-) -> Float[Tensor, " T"]:
-    if mask is None:
-        maps = network(made, true)
-        return torch.stack([layer.mean(dim=(1, 2, 3)) for layer in maps]).sum(dim=0)
-    if masked != "plain":
-        made, true = made * mask, true * mask
-    size = made.shape[2:]
-    whole = torch.stack(
-        [F.interpolate(layer, size, mode="bilinear") for layer in network(made, true)]
-    ).sum(dim=0)
-    return (whole * mask).sum(dim=(1, 2, 3)) / mask.sum(dim=(1, 2, 3))
 
 
 def load_lpips(net: Net, weights: Path | None = None, *, masked: Masked = "plain") -> Metric:
@@ -196,7 +176,7 @@ def load_lpips(net: Net, weights: Path | None = None, *, masked: Masked = "plain
         masked: what a mask does; see `lpips_distance`.
 
     Raises:
-        FileNotFoundError: a backbone that is nowhere and cannot be downloaded, or no heads.
+        FileNotFoundError: a backbone that cannot be found or downloaded, or no heads.
         ValueError: weights of something else.
     """
     network = _network(net, None if weights is None else Path(weights))
@@ -265,7 +245,13 @@ def _backbone_state(net: Net, weights: Path | None) -> tuple[dict[str, Tensor], 
     """The backbone's tensors, and where they are from."""
     name = BACKBONES[net].file
     if weights is not None:
-        file = _given_file(name, weights)
+        inside = [weights / name, weights / Path(name).with_suffix(".safetensors")]
+        file = next((file for file in (weights, *inside) if file.is_file()), None)
+        if file is None:
+            raise FileNotFoundError(
+                f"LPIPS needs {name} (or {inside[1].name}), and neither is in {weights}. Get it "
+                f"from {URL + name}, or name no weights to have it downloaded."
+            )
         if file.suffix == ".safetensors":
             return load_file(file), file
         return torch.load(file, map_location="cpu", weights_only=True), file
@@ -281,17 +267,3 @@ def _backbone_state(net: Net, weights: Path | None) -> tuple[dict[str, Tensor], 
             f"({error}). Put the file there, or name it or its folder as the weights."
         ) from error
     return state, URL + name
-
-
-def _given_file(name: str, weights: Path) -> Path:
-    """The backbone's file where the user said."""
-    if weights.is_file():
-        return weights
-    candidates = [weights / name, weights / Path(name).with_suffix(".safetensors")]
-    for file in candidates:
-        if file.is_file():
-            return file
-    raise FileNotFoundError(
-        f"LPIPS needs {name} (or {candidates[1].name}), and neither is in {weights}. Get it from "
-        f"{URL + name}, or name no weights to have it downloaded."
-    )

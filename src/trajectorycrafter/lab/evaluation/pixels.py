@@ -110,11 +110,11 @@ def ssim_dycheck(made: Frames, true: Frames, mask: Mask | None = None) -> Float[
     """
     _check_window(made, GAUSSIAN)
     counts = torch.ones_like(made[:, :1], dtype=torch.bool) if mask is None else mask
-    values = [
-        _partial_map(x.double(), y.double(), m.double()).mean() if m.any() else _nan(made)
-        for x, y, m in zip(made, true, counts, strict=True)
-    ]
-    return torch.stack(values).to(made.dtype)
+    values = torch.full_like(made[:, 0, 0, 0], torch.nan)
+    for t, (x, y, m) in enumerate(zip(made, true, counts, strict=True)):
+        if m.any():
+            values[t] = _partial_map(x.double(), y.double(), m.double()).mean()
+    return values
 
 
 def gaussian_taps(like: Tensor) -> Float[Tensor, " n"]:
@@ -162,27 +162,30 @@ def _each_frame(
 
 def _gaussian_map(x: Float[Tensor, "3 H W"], y: Float[Tensor, "3 H W"]) -> Float[Tensor, "3 h w"]:
     taps = gaussian_taps(x)
-    mean_x, mean_y, xx, yy, xy = (_blurred(v, taps) for v in (x, y, x * x, y * y, x * y))
-    return _similarity(mean_x, mean_y, xx - mean_x**2, yy - mean_y**2, xy - mean_x * mean_y)
+    return _similarity(*_moments(x, y, lambda v: _slid(_slid(v, taps, -1), taps, -2)))
 
 
 def _uniform_map(x: Float[Tensor, "3 H W"], y: Float[Tensor, "3 H W"]) -> Float[Tensor, "3 h w"]:
     taps = torch.full((UNIFORM,), 1 / UNIFORM, dtype=x.dtype, device=x.device)
-    mean_x, mean_y, xx, yy, xy = (_blurred(v, taps) for v in (x, y, x * x, y * y, x * y))
+    mean_x, mean_y, *rest = _moments(x, y, lambda v: _slid(_slid(v, taps, -1), taps, -2))
     sample = UNIFORM**2 / (UNIFORM**2 - 1)
-    moments = (xx - mean_x**2, yy - mean_y**2, xy - mean_x * mean_y)
-    return _similarity(mean_x, mean_y, *(sample * moment for moment in moments))
+    return _similarity(mean_x, mean_y, *(sample * moment for moment in rest))
 
 
 def _partial_map(
     x: Float[Tensor, "3 H W"], y: Float[Tensor, "3 H W"], mask: Float[Tensor, "1 H W"]
 ) -> Float[Tensor, "3 h w"]:
-    mean_x, mean_y, xx, yy, xy = (_partially_blurred(v, mask) for v in (x, y, x * x, y * y, x * y))
-    variance_x, variance_y = (xx - mean_x**2).clamp_min(0), (yy - mean_y**2).clamp_min(0)
-    covariance = xy - mean_x * mean_y
+    mean_x, mean_y, *rest = _moments(x, y, lambda v: _partially_blurred(v, mask))
+    variance_x, variance_y = (variance.clamp_min(0) for variance in rest[:2])
     most = (variance_x * variance_y).sqrt()
-    covariance = covariance.sign() * torch.minimum(most, covariance.abs())
+    covariance = rest[2].sign() * torch.minimum(most, rest[2].abs())
     return _similarity(mean_x, mean_y, variance_x, variance_y, covariance)
+
+
+def _moments(x: Tensor, y: Tensor, mean: Callable[[Tensor], Tensor]) -> tuple[Tensor, ...]:
+    """Both means, both variances and the covariance, `mean` being that of each window."""
+    mean_x, mean_y, xx, yy, xy = (mean(v) for v in (x, y, x * x, y * y, x * y))
+    return mean_x, mean_y, xx - mean_x**2, yy - mean_y**2, xy - mean_x * mean_y
 
 
 def _similarity(
@@ -206,10 +209,6 @@ def _partially_blurred(
     return values
 
 
-def _blurred(values: Float[Tensor, "C H W"], taps: Float[Tensor, " n"]) -> Float[Tensor, "C h w"]:
-    return _slid(_slid(values, taps, -1), taps, -2)
-
-
 def _slid(values: Float[Tensor, "C H W"], taps: Float[Tensor, " n"], dim: int) -> Tensor:
     """Weighted sums along one axis, of whole windows only.
 
@@ -229,7 +228,3 @@ def _check_window(frames: Frames, window: int) -> None:
             f"SSIM looks through windows of {window}x{window} pixels; got frames of "
             f"{height}x{width}. Use larger frames or another metric."
         )
-
-
-def _nan(like: Tensor) -> Float[Tensor, ""]:
-    return torch.tensor(torch.nan, device=like.device, dtype=torch.float64)

@@ -28,6 +28,7 @@ from ...depth.estimator import load_depth_estimator
 from ...geometry.cameras import Cameras
 from ...rendering.point_cloud import lift
 from ...rendering.render import render
+from ...runtime.engine import in_words
 from ...video.clip import Depth, Video
 from ...video.reading import FrameChoice
 from .cases import Case, case_columns, check_names, score_methods
@@ -99,7 +100,7 @@ def find_clips(data: Path | None) -> Path:
     """The folder `Demo_SinglePerson`, given or that of the installed package.
 
     Raises:
-        FileNotFoundError: it is not there; says how to get it.
+        FileNotFoundError: it is not there.
     """
     spec = importlib.util.find_spec("Pose2Sim") if data is None else None
     roots = [data] if data is not None else []
@@ -130,7 +131,7 @@ def evaluate_real4d(out: Path, settings: Real4D) -> Evaluation:
         try:
             case, depth, seconds = make_case(folder, source, target, settings)
         except ValueError as error:
-            log.add(Entry("all", f"{source} to {target}", {}, error=str(error)))
+            log.add(Entry("all", f"{source} to {target}", {}, error=in_words(error)))
             continue
         options = {"depth_seconds": seconds, "media": out}
         for entry in score_methods(case, depth, settings.methods, done, **options):
@@ -155,16 +156,17 @@ def make_case(
     start = time.perf_counter()
     estimated = load_depth_estimator(settings.depth)(video)
     seconds = time.perf_counter() - start
-    depth = Depth(estimated.z, estimated.valid, here.K)
     fine = [
         _undistorted(folder, n, calibrations[n], settings, MATCHED_SCALE) for n in (source, target)
     ]
     places, z = triangulated(*fine[0], *fine[1])
     places[:, 1:] /= MATCHED_SCALE
-    depth = to_scale(depth, places, z)
+    depth = to_scale(Depth(estimated.z, estimated.valid, here.K), places, z)
     seen = render(lift(video, depth, here), there).visible
-    angle = _angle(here, there)
-    case = Case(f"{source} to {target}", {"angle": f"{angle:.0f}"}, video, here, there, truth, seen)
+    # Between the two directions of view.
+    cosine = float((here.world_to_camera[0, 2, :3] @ there.world_to_camera[0, 2, :3]).clamp(-1, 1))
+    group = {"angle": f"{math.degrees(math.acos(cosine)):.0f}"}
+    case = Case(f"{source} to {target}", group, video, here, there, truth, seen)
     return case, depth, seconds
 
 
@@ -183,27 +185,19 @@ def _undistorted(
     K[1, 2] += (height - clip.height * scale) / 2
     # OpenCV's pixel centres lie at whole numbers.
     shift = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1.0]])
+    bent, straight, size = shift @ calibration.K, shift @ K, (width, height)
     maps = cv2.initUndistortRectifyMap(
-        shift @ calibration.K,
-        calibration.distortion,
-        None,
-        shift @ K,
-        (width, height),
-        cv2.CV_32FC1,
+        bent, calibration.distortion, None, straight, size, cv2.CV_32FC1
     )
     # Averaged before it is sampled, since the working size is several times smaller.
-    blur = (0, 0, max(0.35 / scale, 0.01))
     frames = []
     for frame in clip.frames:
-        picture = frame.permute(1, 2, 0).numpy()
-        picture = cv2.GaussianBlur(picture, blur[:2], blur[2])
+        picture = cv2.GaussianBlur(frame.permute(1, 2, 0).numpy(), (0, 0), max(0.35 / scale, 0.01))
         frames.append(torch.from_numpy(cv2.remap(picture, *maps, cv2.INTER_LINEAR)))
-    count = len(frames)
-    pose = torch.from_numpy(calibration.world_to_camera).float().expand(count, 4, 4)
-    cameras = Cameras(pose, torch.from_numpy(K).float().expand(count, 3, 3), height, width)
-    return Video(
-        torch.stack(frames).permute(0, 3, 1, 2).contiguous().clamp(0, 1), clip.fps
-    ), cameras
+    made = torch.stack(frames).permute(0, 3, 1, 2).contiguous().clamp(0, 1)
+    world_to_camera = torch.from_numpy(calibration.world_to_camera).float().expand(len(clip), 4, 4)
+    lens = torch.from_numpy(K).float().expand(len(clip), 3, 3)
+    return Video(made, clip.fps), Cameras(world_to_camera, lens, height, width)
 
 
 def triangulated(
@@ -216,7 +210,12 @@ def triangulated(
     Returns:
         Frame, column and row (pixels) of each point in `video`, and its depth there.
     """
-    fundamental = _fundamental(cameras, there)
+    # Lines in the other camera of pixels in the first: x_b F x_a = 0.
+    move = (there.world_to_camera[0] @ cameras.camera_to_world[0]).double().numpy()
+    x, y, z = move[:3, 3]
+    essential = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]]) @ move[:3, :3]
+    K_a, K_b = cameras.K[0].double().numpy(), there.K[0].double().numpy()
+    fundamental = np.linalg.inv(K_b).T @ essential @ np.linalg.inv(K_a)
     places, depths = [], []
     for frame in np.linspace(0, len(video) - 1, MATCHED_FRAMES).round().astype(int):
         a, b = _matches(video.frames[frame], other.frames[frame])
@@ -235,30 +234,17 @@ def triangulated(
 
 
 def _matches(a: Float[Tensor, "3 H W"], b: Float[Tensor, "3 h w"]) -> tuple[np.ndarray, np.ndarray]:
-    """Pixel places of mutual SIFT matches, centres at +0.5."""
+    """Pixel places of mutual SIFT matches, centers at +0.5."""
     sift = cv2.SIFT.create(nfeatures=8000, contrastThreshold=0.01)
-    found = []
-    for picture in (a, b):
-        grey = (picture.mean(0) * 255).round().byte().numpy()
-        found.append(sift.detectAndCompute(grey, None))
-    (keys_a, words_a), (keys_b, words_b) = found
+    grays = ((picture.mean(0) * 255).round().byte().numpy() for picture in (a, b))
+    (keys_a, words_a), (keys_b, words_b) = (sift.detectAndCompute(gray, None) for gray in grays)
     if words_a is None or words_b is None:
         return np.zeros((0, 2)), np.zeros((0, 2))
     pairs = cv2.BFMatcher(crossCheck=True).match(words_a, words_b)
     pairs = sorted(pairs, key=lambda pair: pair.distance)[:1500]
-    # OpenCV keeps pixel centres at whole numbers.
-    place = [np.array([keys_a[p.queryIdx].pt for p in pairs]).reshape(-1, 2)]
-    place.append(np.array([keys_b[p.trainIdx].pt for p in pairs]).reshape(-1, 2))
-    return place[0] + 0.5, place[1] + 0.5
-
-
-def _fundamental(a: Cameras, b: Cameras) -> np.ndarray:
-    """Lines in `b` of pixels in `a`: x_b F x_a = 0."""
-    move = (b.world_to_camera[0] @ a.camera_to_world[0]).double().numpy()
-    x, y, z = move[:3, 3]
-    essential = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]]) @ move[:3, :3]
-    K_a, K_b = a.K[0].double().numpy(), b.K[0].double().numpy()
-    return np.linalg.inv(K_b).T @ essential @ np.linalg.inv(K_a)
+    # OpenCV keeps pixel centers at whole numbers.
+    here = np.array([keys_a[p.queryIdx].pt for p in pairs]).reshape(-1, 2) + 0.5
+    return here, np.array([keys_b[p.trainIdx].pt for p in pairs]).reshape(-1, 2) + 0.5
 
 
 def _depths(a: np.ndarray, b: np.ndarray, here: Cameras, there: Cameras) -> np.ndarray:
@@ -301,9 +287,3 @@ def to_scale(depth: Depth, places: Float[Tensor, "N 3"], z: Float[Tensor, " N"])
     # Nothing is believed to be much farther than what was matched.
     disparity = (scale / depth.z + shift).clamp(min=0.5 * float((1 / z).quantile(0.02)))
     return Depth(1 / disparity, depth.valid, depth.K)
-
-
-def _angle(a: Cameras, b: Cameras) -> float:
-    """Degrees between two cameras' directions of view."""
-    forward = [c.world_to_camera[0, 2, :3] for c in (a, b)]
-    return math.degrees(math.acos(float((forward[0] @ forward[1]).clamp(-1, 1))))

@@ -24,7 +24,7 @@ Better = Literal["higher", "lower", "neither"]
 
 @dataclass(frozen=True)
 class Column:
-    """One number that is told of every clip."""
+    """One number that every clip gets."""
 
     name: str
     """Key in `Entry.values`: `psnr`, `psnr_holes`, `seconds`, ..."""
@@ -47,7 +47,7 @@ class Entry:
     group: dict[str, str]
     """What divides a table into parts: `{"depth": "exact", "range": "40"}`."""
     values: dict[str, float] = field(default_factory=dict)
-    """By column name; a value that could not be had is left out."""
+    """By column name; a value that could not be computed is left out."""
     error: str | None = None
     """Why the clip failed; `values` is empty then."""
     media: dict[str, str] = field(default_factory=dict)
@@ -173,10 +173,7 @@ class EntryLog:
     """Entries as they are made, a JSON line each, so that a stopped run goes on."""
 
     def __init__(self, path: Path, *, new: bool = False):
-        """
-        Args:
-            new: whether what an earlier run wrote is removed.
-        """
+        """Read what an earlier run wrote, or remove it if this one is `new`."""
         self._log = JsonLines(path)
         if new:
             path.unlink(missing_ok=True)

@@ -12,12 +12,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from ...config.evaluation import IPhone, Real4D, Synthetic4D, VBench
-from ...config.serialization import to_json
-from ...runtime.run_folder import RunFolder, check_inputs, claim
+from ...runtime.run_folder import check_inputs, claim
 from .iphone.benchmark import evaluate_iphone, redirect_iphone
 from .iphone.protocols import PROTOCOLS, Protocol, varied
 from .real4d import evaluate_real4d
@@ -28,15 +28,7 @@ from .vbench.benchmark import DIMENSIONS, evaluate_vbench
 
 Benchmark = Synthetic4D | Real4D | IPhone | VBench
 RECORD = "settings.json"
-OURS = (
-    RECORD,
-    "entries.jsonl",
-    "report.json",
-    "report.md",
-    "report.html",
-    "media",
-    "results",
-)
+OURS = (RECORD, "entries.jsonl", "report.json", "report.md", "report.html", "media", "results")
 FREE = ("engine", "workers", "shown")
 """Settings that no number depends on: they may change when a run is resumed."""
 
@@ -49,10 +41,10 @@ def evaluate(
     resume: bool = False,
     command: list[str] | None = None,
 ) -> Evaluation:
-    """Run the benchmark that the settings are of and write its report into `out`.
+    """Run the benchmark of these settings and write its report into `out`.
 
     Args:
-        command: what is told as the command in the report; default: this process's.
+        command: what the report names as its command; default: this process's.
 
     Raises:
         ValueError: settings that cannot be used, or `out` is taken.
@@ -60,11 +52,20 @@ def evaluate(
     """
     out, began = Path(out), time.monotonic()
     run = _runner(settings)
-    folder = _claim(settings, out, overwrite=overwrite, resume=resume)
+    plain = to_json(settings)
+    depends = {"benchmark": type(settings).__name__}
+    depends |= {key: value for key, value in plain.items() if key not in FREE}
+    inputs: list[Path] = []
+    for name in ("data", "meshes", "results", "weights", "prompts"):
+        given = getattr(settings, name, None) or ()
+        inputs += given if isinstance(given, tuple) else [given]
+    check_inputs([out], OURS, inputs)
+    again: dict[str, Any] = {"overwrite": overwrite, "resume": resume}
+    folder = claim(out, RECORD, depends, ours=OURS, held="an evaluation", **again)
     found = run(folder.work)
     about = {
         "command": command or [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "settings": to_json(settings),
+        "settings": plain,
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "versions": {name: version(name) for name in ("trajectorycrafter", "torch", "numpy")},
@@ -77,13 +78,19 @@ def evaluate(
 
 
 def _runner(settings: Benchmark) -> Callable[[Path], Evaluation]:
-    """The benchmark, ready to run; wrong names are told now."""
+    """The benchmark, ready to run; unknown names are refused now."""
     if isinstance(settings, Synthetic4D):
         return lambda out: evaluate_synthetic4d(out, settings)
     if isinstance(settings, Real4D):
         return lambda out: evaluate_real4d(out, settings)
     if isinstance(settings, IPhone):
-        protocol = _protocol(settings)
+        if settings.protocol not in PROTOCOLS:
+            known = ", ".join(PROTOCOLS)
+            raise ValueError(f"Unknown protocol {settings.protocol!r}; known: {known}.")
+        axes = ("mask", "resolution", "cameras", "depth", "orientation")
+        given = {axis: getattr(settings, axis) for axis in axes}
+        chosen = {axis: value for axis, value in given.items() if value is not None}
+        protocol = varied(PROTOCOLS[settings.protocol], **chosen)
         return lambda out: _iphone(settings, protocol, out)
     return lambda out: evaluate_vbench(
         settings.results,
@@ -93,14 +100,6 @@ def _runner(settings: Benchmark) -> Callable[[Path], Evaluation]:
         python=settings.vbench_python,
         prompts=settings.prompts,
     )
-
-
-def _protocol(settings: IPhone) -> Protocol:
-    if settings.protocol not in PROTOCOLS:
-        raise ValueError(f"Unknown protocol {settings.protocol!r}; known: {', '.join(PROTOCOLS)}.")
-    axes = ("mask", "resolution", "cameras", "depth", "orientation")
-    chosen = {axis: getattr(settings, axis) for axis in axes if getattr(settings, axis) is not None}
-    return varied(PROTOCOLS[settings.protocol], **chosen)
 
 
 def _iphone(settings: IPhone, protocol: Protocol, out: Path) -> Evaluation:
@@ -115,30 +114,3 @@ def _iphone(settings: IPhone, protocol: Protocol, out: Path) -> Evaluation:
     return evaluate_iphone(
         settings.data, results, protocol, out, weights=settings.weights, media=True
     )
-
-
-def _claim(settings: Benchmark, out: Path, *, overwrite: bool, resume: bool) -> RunFolder:
-    """Make the folder ours.
-
-    Raises:
-        ValueError: it holds something else, a run with other settings, or what is scored.
-    """
-    depends = {"benchmark": type(settings).__name__} | {
-        key: value for key, value in to_json(settings).items() if key not in FREE
-    }
-    named = ("data", "meshes", "results", "weights", "prompts")
-    found = [getattr(settings, name, None) for name in named]
-    check_inputs([out], OURS, [path for value in found for path in _paths(value)])
-    return claim(
-        out,
-        RECORD,
-        depends,
-        ours=OURS,
-        held="an evaluation",
-        overwrite=overwrite,
-        resume=resume,
-    )
-
-
-def _paths(value: Path | tuple[Path, ...] | None) -> tuple[Path, ...]:
-    return value if isinstance(value, tuple) else () if value is None else (value,)

@@ -9,7 +9,7 @@ designs are in no training scene, so a model may train on all of `Scene.make(...
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from ...config.evaluation import Synthetic4D
 from ...depth.estimator import load_depth_estimator
 from ...geometry.cameras import Cameras
-from ...runtime.engine import run_all
+from ...runtime.engine import in_words, run_all
 from ...video.clip import Depth, Video
 from ..synthetic.scene import Place, Scene
 from ..synthetic.takes import handheld, seen_from, steady, swung
@@ -90,7 +90,7 @@ def evaluate_synthetic4d(out: Path, settings: Synthetic4D) -> Evaluation:
     results = run_all(work, scenes, engine=settings.engine, workers=settings.workers)
     for scene, found in tqdm(results, "Synthetic-4D", len(scenes), delay=1, leave=False):
         if isinstance(found, Exception):
-            found = [Entry("all", scene, {}, error=f"{type(found).__name__}: {found}")]
+            found = [Entry("all", scene, {}, error=in_words(found))]
         for entry in found:
             log.add(entry)
     cameras = settings.camera_recovery is not None
@@ -99,33 +99,23 @@ def evaluate_synthetic4d(out: Path, settings: Synthetic4D) -> Evaluation:
 
 def _scene_entries(out: Path, settings: Synthetic4D, done: set[tuple], scene: str) -> list[Entry]:
     """All rows of one scene."""
-    entries = []
-    media = out if scene in NAMED or _number(scene) < settings.shown else None
-    recovery = None
-    asked = scene not in NAMED and _number(scene) < settings.camera_scenes
-    if settings.camera_recovery is not None and asked:
-        recovery = load_recovery(settings.camera_recovery)
+    entries, recovery = [], None
+    number = None if scene in NAMED else int(scene.split()[1])
+    media = out if number is None or number < settings.shown else None
+    if settings.camera_recovery is not None and number is not None:
+        recovery = (
+            load_recovery(settings.camera_recovery) if number < settings.camera_scenes else None
+        )
     depths: dict[str, tuple[Depth, float]] = {}
     for case, exact in cases(scene, settings):
         for kind in settings.depth:
             if kind not in depths:
                 depths[kind] = depth_of(case.video, exact, kind)
             depth, seconds = depths[kind]
-            entries += score_methods(
-                case,
-                depth,
-                (*settings.methods, *(settings.parts if kind == "exact" else ())),
-                done,
-                depth_seconds=seconds,
-                recovery=recovery,
-                media=media,
-                group={"depth": kind},
-            )
+            rows = (*settings.methods, *(settings.parts if kind == "exact" else ()))
+            options = {"depth_seconds": seconds, "recovery": recovery, "media": media}
+            entries += score_methods(case, depth, rows, done, group={"depth": kind}, **options)
     return entries
-
-
-def _number(scene: str) -> int:
-    return int(scene.split()[1])
 
 
 def depth_of(video: Video, exact: Depth, kind: str) -> tuple[Depth, float]:
@@ -145,10 +135,7 @@ def _estimator(kind: str):
 
 def cases(scene: str, settings: Synthetic4D) -> Iterator[tuple[Case, Depth]]:
     """The scene's cases, each with the source clip's exact depth."""
-    if scene in NAMED:
-        yield from _named_cases(scene)
-    else:
-        yield from _drawn_cases(_number(scene), settings)
+    return _named_cases(scene) if scene in NAMED else _drawn_cases(scene, settings)
 
 
 def _named_cases(name: str) -> Iterator[tuple[Case, Depth]]:
@@ -156,28 +143,34 @@ def _named_cases(name: str) -> Iterator[tuple[Case, Depth]]:
     scene = Scene.make(named.seed, split="test", place=named.place)
     generator = torch.Generator().manual_seed(named.seed)
     source = handheld(scene.pivot, NAMED_FRAMES, NAMED_SIZE, generator, sweep_deg=named.sweep_deg)
-    film = _Film(scene, source, torch.linspace(0, 2 * CLIP_S, NAMED_FRAMES))
-    for side, azimuth, elevation in named.targets:
-        target = steady(scene.pivot, NAMED_FRAMES, NAMED_SIZE, azimuth, elevation)
-        yield film.case(f"{name}, {side}", {"set": "named"}, target), film.depth
+    targets = (
+        (
+            f"{name}, {side}",
+            {"set": "named"},
+            steady(scene.pivot, NAMED_FRAMES, NAMED_SIZE, *angles),
+        )
+        for side, *angles in named.targets
+    )
+    return _filmed(scene, source, 2 * CLIP_S, targets)
 
 
-def _drawn_cases(number: int, settings: Synthetic4D) -> Iterator[tuple[Case, Depth]]:
+def _drawn_cases(name: str, settings: Synthetic4D) -> Iterator[tuple[Case, Depth]]:
+    number = int(name.split()[1])
     rng = np.random.default_rng([5, number])
     place: Place = "room" if rng.random() < 0.5 else "ground"
     scene = _scene(FIRST_SEED + number, place, settings.meshes)
     generator = torch.Generator().manual_seed(number)
-    shape = (_pivot(scene), settings.frames, settings.size)
+    x, y, z = (float(value) for value in scene.pivot)
+    shape = ((x, y, z), settings.frames, settings.size)
     source = steady(*shape) if number % 2 == 0 else handheld(*shape, generator)
-    film = _Film(scene, source, torch.linspace(0, CLIP_S, settings.frames))
     ways = {r: (float(rng.choice([-1, 1])), *rng.uniform(0, 1, 2)) for r in (10, 20, 40, 60)}
+    drawn, targets = "drawn" if settings.meshes is None else "drawn from meshes", []
     for degrees in settings.ranges:
         side, up, near = ways.get(degrees) or (1.0, 0.5, 0.5)
         highest = min(degrees / 4, 6.0 if place == "room" else 12.0)
         path = swung(*shape, side * degrees, up * highest, 0.9 + 0.15 * near)
-        drawn = "drawn" if settings.meshes is None else "drawn from meshes"
-        group = {"set": drawn, "range": str(degrees)}
-        yield film.case(f"scene {number:03d}", group, path), film.depth
+        targets.append((name, {"set": drawn, "range": str(degrees)}, path))
+    return _filmed(scene, source, CLIP_S, targets)
 
 
 def _scene(seed: int, place: Place, meshes: Path | None) -> Scenery:
@@ -188,19 +181,16 @@ def _scene(seed: int, place: Place, meshes: Path | None) -> Scenery:
     return MeshScene.make(seed, split="test", place=place, assets=meshes)
 
 
-def _pivot(scene: Scenery) -> tuple[float, float, float]:
-    x, y, z = (float(value) for value in scene.pivot)
-    return x, y, z
-
-
-class _Film:
-    """A scene's source clip, and cases that share it."""
-
-    def __init__(self, scene: Scenery, source: Cameras, times: torch.Tensor):
-        self.scene, self.source, self.times = scene, source, times
-        self.video, self.depth = scene.render(source, times)
-
-    def case(self, clip: str, group: dict[str, str], target: Cameras) -> Case:
-        truth, depth = self.scene.render(target, self.times)
-        visible = seen_from(depth, target, self.depth, self.source)
-        return Case(clip, group, self.video, self.source, target, truth, visible)
+def _filmed(
+    scene: Scenery,
+    source: Cameras,
+    seconds: float,
+    targets: Iterable[tuple[str, dict[str, str], Cameras]],
+) -> Iterator[tuple[Case, Depth]]:
+    """The cases of one source clip; `targets` are clip, group and cameras of each."""
+    times = torch.linspace(0, seconds, len(source))
+    video, exact = scene.render(source, times)
+    for clip, group, target in targets:
+        truth, depth = scene.render(target, times)
+        visible = seen_from(depth, target, exact, source)
+        yield Case(clip, group, video, source, target, truth, visible), exact

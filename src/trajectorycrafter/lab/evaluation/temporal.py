@@ -45,11 +45,7 @@ def flicker(made: Frames, true: Frames, mask: Mask | None = None) -> float:
     The change that is not the truth's own, in [0, 2]: 0 for the truth, and for the truth plus any
     picture that stays as it is. Own definition; after the residual of VBench's flickering.
 
-    Args:
-        mask: a pixel counts for a pair if it does in both frames.
-
-    Returns:
-        nan if there is no pair with anything to measure.
+    Arguments and nan as for `frame_difference`.
     """
     return float(flicker_of_frames(made, true, mask).nanmean())
 

@@ -13,8 +13,6 @@ import torch
 
 from ...video.clip import Video
 
-_PACKAGE = "VMAF needs a package: pip install 'trajectorycrafter[eval]' (imageio-ffmpeg)."
-
 
 def vmaf(made: Video, true: Video) -> float:
     """VMAF (model v0.6.1, mean over frames) of a clip against the true one, 0 to 100.
@@ -28,64 +26,36 @@ def vmaf(made: Video, true: Video) -> float:
             cannot do it.
     """
     if made.frames.shape != true.frames.shape or len(made) == 0:
+        got = " and ".join(f"{len(v)} frames of {v.height}x{v.width}" for v in (made, true))
+        raise ValueError(f"VMAF compares clips of equal length and size; got {got}.")
+    try:
+        from imageio_ffmpeg import get_ffmpeg_exe
+    except ImportError as error:
         raise ValueError(
-            f"VMAF compares clips of equal length and size; got {_said(made)} and {_said(true)}."
-        )
-    size = f"{made.width}x{2 * made.height}"
-    command = [_ffmpeg(), "-hide_banner", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size]
-    command += [
-        "-r",
-        f"{made.fps:g}",
-        "-i",
-        "-",
-        "-filter_complex",
-        _graph(made),
-        "-f",
-        "null",
-        "-",
-    ]
-    stacked = torch.cat([made.frames, true.frames], dim=2)
-    done = subprocess.run(command, input=_raw(stacked), capture_output=True)
-    said = done.stderr.decode(errors="replace")
-    found = re.search(r"VMAF score: ([\d.]+)", said)
-    if found is None:
-        raise ValueError(_failure(said))
-    return float(found.group(1))
-
-
-def _graph(video: Video) -> str:
-    """The filters that take the two clips apart again and compare them."""
-    width, height = video.width, video.height
+            "VMAF needs a package: pip install 'trajectorycrafter[eval]' (imageio-ffmpeg)."
+        ) from error
+    width, height = made.width, made.height
+    # The filters take the two clips apart again and compare them.
     luma = "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd,format=yuv444p"
-    return (
+    graph = (
         f"[0:v]{luma},split[both][again];"
         f"[both]crop={width}:{height}:0:0[made];[again]crop={width}:{height}:0:{height}[true];"
         "[made][true]libvmaf=n_threads=2"
     )
-
-
-def _raw(frames: torch.Tensor) -> bytes:
-    pixels = (frames.cpu().float() * 255).round().clamp(0, 255).to(torch.uint8)
-    return np.ascontiguousarray(pixels.permute(0, 2, 3, 1).numpy()).tobytes()
-
-
-def _ffmpeg() -> str:
-    try:
-        from imageio_ffmpeg import get_ffmpeg_exe
-    except ImportError as error:
-        raise ValueError(_PACKAGE) from error
-    return get_ffmpeg_exe()
-
-
-def _failure(said: str) -> str:
-    last = said.strip().splitlines()[-1] if said.strip() else "it said nothing"
+    command = [get_ffmpeg_exe(), "-hide_banner", "-f", "rawvideo", "-pix_fmt", "rgb24"]
+    command += ["-s", f"{width}x{2 * height}", "-r", f"{made.fps:g}", "-i", "-"]
+    command += ["-filter_complex", graph, "-f", "null", "-"]
+    stacked = torch.cat([made.frames, true.frames], dim=2).permute(0, 2, 3, 1)
+    pixels = (stacked.cpu().float() * 255).round().clamp(0, 255).to(torch.uint8)
+    raw = np.ascontiguousarray(pixels.numpy()).tobytes()
+    said = subprocess.run(command, input=raw, capture_output=True).stderr.decode(errors="replace")
+    found = re.search(r"VMAF score: ([\d.]+)", said)
+    if found is not None:
+        return float(found.group(1))
     if "libvmaf" in said and "No such filter" in said:
-        return (
+        raise ValueError(
             "This FFmpeg has no libvmaf filter. Use the one of imageio-ffmpeg (pip install "
             "'trajectorycrafter[eval]', and unset IMAGEIO_FFMPEG_EXE), or leave VMAF out."
         )
-    return f"FFmpeg could not compute VMAF: {last}"
-
-
-def _said(video: Video) -> str:
-    return f"{len(video)} frames of {video.height}x{video.width}"
+    last = said.strip().splitlines()[-1] if said.strip() else "it said nothing"
+    raise ValueError(f"FFmpeg could not compute VMAF: {last}")

@@ -11,7 +11,7 @@ beside a `covisible`.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
@@ -22,15 +22,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ....config.redirect import RedirectSettings
-from ....geometry.cameras import Cameras
 from ....geometry.trajectories import Trajectory
 from ....job.generation import Generator
 from ....job.pipeline import TrajectoryCrafter
+from ....runtime.engine import in_words
 from ....video.clip import Depth, Video
 from ..metrics import METRICS, Metric, columns
 from ..perceptual import load_lpips
 from ..records import Entry, EntryLog, Evaluation
-from .files import Pictures
+from ..report import write_media
+from .files import StoredFrames
 from .layouts import BenchmarkScene, TargetView, find_scenes, load_scene
 from .placement import Placement, resized
 from .protocols import FRAMES, LPIPS, MADE, PRINTED_LPIPS, SIZES, Protocol, quoted_for
@@ -51,7 +52,7 @@ def evaluate_iphone(
 ) -> Evaluation:
     """Score finished videos; what fails is an entry with its error, and the rest goes on.
 
-    A stopped run goes on from `out/entries.jsonl`; delete that file to score changed videos anew.
+    A stopped run goes on from `out/entries.jsonl`; delete that file to score changed videos again.
 
     Args:
         data: the scenes, in any of the layouts of `layouts`.
@@ -104,31 +105,33 @@ def evaluate_iphone(
 
 def _methods(results: list[Path], scenes: Sequence[str]) -> dict[str, Path]:
     """Folders of methods by name: a folder that has a result itself, else those inside it."""
+
+    def has_result(folder: Path) -> bool:
+        return any(
+            (folder / scene).is_dir()
+            or (folder / f"{scene}.mp4").is_file()
+            or any(folder.glob(f"*{scene}_*.mp4"))
+            or any(folder.glob(f"{scene}_*/*.png"))
+            for scene in scenes
+        )
+
     found = {}
     for folder in results:
         if not folder.is_dir():
             raise FileNotFoundError(f"No folder of results {folder}.")
         inside = sorted(path for path in folder.iterdir() if path.is_dir())
-        methods = [folder] if _has_result(folder, scenes) else inside
-        methods = {path.name: path for path in methods if _has_result(path, scenes)}
-        for name in methods.keys() & found.keys():
-            raise ValueError(f"Two results are called {name}: {found[name]} and {methods[name]}.")
-        found |= methods
+        for path in [folder] if has_result(folder) else filter(has_result, inside):
+            if path.name in found:
+                raise ValueError(
+                    f"Two results are called {path.name}: {found[path.name]} and {path}."
+                )
+            found[path.name] = path
     if not found:
         raise ValueError(
             f"No results in {', '.join(map(str, results))}; expected <method>/<scene>/<camera>.mp4 "
             f"with scenes {', '.join(scenes)}."
         )
     return found
-
-
-def _has_result(folder: Path, scenes: Sequence[str]) -> bool:
-    for scene in scenes:
-        if any(folder.glob(f"*{scene}_*.mp4")) or (folder / f"{scene}.mp4").is_file():
-            return True
-        if (folder / scene).is_dir() or any(folder.glob(f"{scene}_*/*.png")):
-            return True
-    return False
 
 
 def _views(
@@ -156,7 +159,7 @@ def _load(folder: Path, protocol: Protocol) -> BenchmarkScene:
 
 
 def _metrics(protocol: Protocol, weights: Path | None) -> tuple[list[Metric], list[str]]:
-    """The protocol's metrics, and what is to be said about those that cannot be had."""
+    """The protocol's metrics, and notes about those whose weights are missing."""
     found, notes = [], []
     for name in protocol.metrics:
         if name in METRICS:
@@ -184,7 +187,7 @@ def _scored(
         if isinstance(view, Exception):
             raise view
         parts: dict[str, list[Tensor]] = {metric.name: [] for metric in metrics}
-        kept, frames = [], 0
+        kept, frames, media = [], 0, {}
         for made, true, mask in _pieces(*view, folder, protocol):
             for metric in metrics:
                 parts[metric.name].append(metric.compute(made, true, mask))
@@ -192,10 +195,13 @@ def _scored(
             frames += len(made)
         means = {name: float(torch.cat(part).nanmean()) for name, part in parts.items()}
         values = {name: mean for name, mean in means.items() if not math.isnan(mean)}
-        media = _media(entry, kept, view[0].pictures.fps / protocol.step, out) if out else {}
+        if out:
+            fps = view[0].pictures.fps / protocol.step
+            made, true = (Video(torch.cat(side), fps) for side in zip(*kept))
+            media = write_media(out, entry.clip, entry.row, made, true, None, entry.group)
         return replace(entry, values=values | {"frames": float(frames)}, media=media)
     except (ValueError, OSError) as error:
-        return replace(entry, error=str(error))
+        return replace(entry, error=in_words(error))
 
 
 def _pieces(
@@ -210,29 +216,15 @@ def _pieces(
             f"{clip[-1]}; it starts at {view.moments[0]}."
         )
     files = find_result(folder, scene.name, view.camera, view is scene.targets[0])
-    read, count = _reader(files, scene.pictures.fps)
-    index = partners(files, count, clip, [view.moments[i] for i in chosen])
+    result: StoredFrames | Video = StoredFrames(tuple(files), scene.pictures.fps)
+    if files[0].suffix != ".png":
+        result = Video.read(files[0])
+    index = partners(files, len(result), clip, [view.moments[i] for i in chosen])
     for start in range(0, len(chosen), CHUNK):
         part = slice(start, start + CHUNK)
-        yield compared(read(index[part]), view, chosen[part], protocol)
-
-
-def _media(
-    entry: Entry, kept: list[tuple[Tensor, Tensor]], fps: float, out: Path
-) -> dict[str, str]:
-    from ..report import write_media
-
-    made, true = (Video(torch.cat(side), fps) for side in zip(*kept))
-    return write_media(out, entry.clip, entry.row, made, true, None, entry.group)
-
-
-def _reader(files: list[Path], fps: float) -> tuple[Callable[[list[int]], Tensor], int]:
-    """Reads chosen frames of a result, and how many it has."""
-    if files[0].suffix == ".png":
-        pictures = Pictures(tuple(files), fps)
-        return lambda which: pictures.read(which).frames, len(files)
-    video = Video.read(files[0])
-    return lambda which: video.frames[which], len(video)
+        stored = isinstance(result, StoredFrames)
+        made = result.read(index[part]).frames if stored else result.frames[index[part]]
+        yield compared(made, view, chosen[part], protocol)
 
 
 def compared(
@@ -345,30 +337,23 @@ def _reshoot(
     clip = protocol.clip(scene)
     video = scene.pictures.read(clip)
     picture = (video.height, video.width)
-    placement = Placement(protocol.orientation, picture, size or _made_size(protocol, picture))
+    if size is None:
+        fits = protocol.orientation == "stretch" or protocol.resolution in ("model", "square")
+        size = (SIZES[protocol.resolution] or picture) if fits else MADE
+    placement = Placement(protocol.orientation, picture, size)
     nearest = [min(range(len(view.moments)), key=lambda i: abs(view.moments[i] - m)) for m in clip]
     source = placement.place_cameras(scene.cameras[clip])
     depth = placement.place_depth(_depth(scene, clip, video, protocol, crafter), source)
     placed = Video(placement.place(video.frames), video.fps / protocol.step)
     seen = placement.place_cameras(view.cameras.resized(*picture)[nearest])
     trajectory = Trajectory.from_cameras(seen, relative_to="world")
-
-    def known_depth(video: Video) -> Depth:
-        return depth
-
-    def known_cameras(video: Video, depth: Depth) -> Cameras:
-        return source
-
     ours = TrajectoryCrafter(
-        crafter.generator, known_depth, known_cameras, settings=crafter.settings
+        crafter.generator,
+        lambda video: depth,
+        lambda video, depth: source,
+        settings=crafter.settings,
     )
     return ours(placed, trajectory).video
-
-
-def _made_size(protocol: Protocol, picture: tuple[int, int]) -> tuple[int, int]:
-    if protocol.orientation == "stretch" or protocol.resolution in ("model", "square"):
-        return SIZES[protocol.resolution] or picture
-    return MADE
 
 
 def _depth(

@@ -5,7 +5,7 @@ float16 bits in a png); all leave here as distances in scene units.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +26,7 @@ NEAREST_INVERSE = 1e-3
 
 
 @dataclass(frozen=True)
-class Pictures:
+class StoredFrames:
     """Frames on disk, decoded when asked for."""
 
     files: tuple[Path, ...]
@@ -38,7 +38,7 @@ class Pictures:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the first one."""
-        height, width = _picture(self.files[0]).shape[:2]
+        height, width = _rgb(self.files[0]).shape[:2]
         return height, width
 
     def read(self, which: Sequence[int] | None = None) -> Video:
@@ -48,8 +48,9 @@ class Pictures:
             FileNotFoundError: a frame that is not there.
             ValueError: frames of different sizes.
         """
-        stack = _stacked([(path, _rgb(_picture(path))) for path in _chosen(self.files, which)])
-        frames = torch.from_numpy(stack).permute(0, 3, 1, 2).contiguous()
+        frames = (
+            torch.from_numpy(_stacked(self.files, which, _rgb)).permute(0, 3, 1, 2).contiguous()
+        )
         return Video(frames.float() / 255, self.fps)
 
 
@@ -66,8 +67,7 @@ class Masks:
             FileNotFoundError: a mask that is not there.
         """
         # Written as 255, documented as 1.
-        masks = [(path, _rgb(_picture(path))[..., 0] > 0) for path in _chosen(self.files, which)]
-        return torch.from_numpy(_stacked(masks))[:, None]
+        return torch.from_numpy(_stacked(self.files, which, _rgb)[..., 0] > 0)[:, None]
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class DepthMaps:
             ValueError: another shape or type.
         """
         read = {"lidar": _lidar, "som": _inverse, "camdirector": float16}[self.kind]
-        maps = _stacked([(path, read(path)) for path in _chosen(self.files, which)])
+        maps = _stacked(self.files, which, read)
         return Depth.of(torch.from_numpy(maps)[:, None] * self.scale)
 
 
@@ -97,12 +97,12 @@ def _lidar(path: Path) -> np.ndarray:
     DATASETS.md says millimetres, but the code that wrote the files cuts them at 3 and unprojects
     them with cameras in metres. A map with hundreds of units is taken at the document's word.
     """
-    depth = _map(read_npy(path), path)
+    depth = _map(path)
     return depth / 1000 if depth.max(initial=0) > 100 else depth
 
 
 def _inverse(path: Path) -> np.ndarray:
-    inverse = _map(read_npy(path), path)
+    inverse = _map(path)
     return np.where(inverse < NEAREST_INVERSE, 0, 1 / np.maximum(inverse, NEAREST_INVERSE))
 
 
@@ -115,7 +115,8 @@ def float16(path: Path) -> np.ndarray:
     return bits.view(np.float16).astype(np.float32)
 
 
-def _map(array: np.ndarray, path: Path) -> np.ndarray:
+def _map(path: Path) -> np.ndarray:
+    array = read_npy(path)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if array.ndim != 2 or array.dtype.kind != "f":
@@ -125,13 +126,11 @@ def _map(array: np.ndarray, path: Path) -> np.ndarray:
     return array.astype(np.float32)
 
 
-def _picture(path: Path) -> np.ndarray:
+def _rgb(path: Path) -> np.ndarray:
+    """Rows, columns and three channels; gray is repeated, transparency dropped."""
     _existing(path)
     with Image.open(path) as image:
-        return np.asarray(image if image.mode in ("RGB", "RGBA", "L") else image.convert("RGB"))
-
-
-def _rgb(pixels: np.ndarray) -> np.ndarray:
+        pixels = np.asarray(image if image.mode in ("RGB", "RGBA", "L") else image.convert("RGB"))
     return pixels[..., None].repeat(3, axis=2) if pixels.ndim == 2 else pixels[..., :3]
 
 
@@ -150,16 +149,17 @@ def _existing(path: Path) -> None:
         raise FileNotFoundError(f"No file {path}; the iPhone benchmark's scene needs it.")
 
 
-def _chosen(files: tuple[Path, ...], which: Sequence[int] | None) -> list[Path]:
-    return list(files) if which is None else [files[i] for i in which]
-
-
-def _stacked(arrays: list[tuple[Path, np.ndarray]]) -> np.ndarray:
-    first, expected = arrays[0][0], arrays[0][1].shape
-    for path, array in arrays:
+def _stacked(
+    files: tuple[Path, ...], which: Sequence[int] | None, read: Callable[[Path], np.ndarray]
+) -> np.ndarray:
+    """All files, or the chosen ones, read and stacked."""
+    chosen = list(files) if which is None else [files[i] for i in which]
+    arrays = [read(path) for path in chosen]
+    expected = arrays[0].shape
+    for path, array in zip(chosen, arrays):
         if array.shape != expected:
             raise ValueError(
-                f"{path} is {array.shape[0]}x{array.shape[1]} but {first.name} is "
+                f"{path} is {array.shape[0]}x{array.shape[1]} but {chosen[0].name} is "
                 f"{expected[0]}x{expected[1]}; all frames need one size."
             )
-    return np.stack([array for _, array in arrays])
+    return np.stack(arrays)

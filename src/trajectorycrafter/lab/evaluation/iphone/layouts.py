@@ -25,7 +25,7 @@ from torch import Tensor
 from ....geometry.cameras import Cameras, check_cameras
 from ....geometry.trajectory_files import colmap
 from ....geometry.transforms import rigid_inverse
-from .files import DepthKind, DepthMaps, Masks, Pictures, float16, read_json, read_npy
+from .files import DepthKind, DepthMaps, Masks, StoredFrames, float16, read_json, read_npy
 
 Layout = Literal["dycheck", "som", "camdirector"]
 
@@ -42,7 +42,7 @@ class TargetView:
     camera: str
     moments: tuple[int, ...]
     """The source frame that was filmed at the same time as each target frame; increasing."""
-    pictures: Pictures
+    pictures: StoredFrames
     cameras: Cameras
     """One per target frame, in the source's world."""
     covisible: Masks | None
@@ -54,7 +54,7 @@ class BenchmarkScene:
 
     name: str
     layout: Layout
-    pictures: Pictures
+    pictures: StoredFrames
     """The source clip."""
     cameras: Cameras
     """One per source frame; metres with `dycheck` and `som`."""
@@ -130,12 +130,19 @@ def _load_dycheck(folder: Path, factor: int, layout: Layout) -> BenchmarkScene:
     scale = float(read_npy(som / "colmap" / "scale.npy").item()) if layout == "som" else 1.0
     read = _colmap_cameras(som / "colmap" / "sparse", scale) if layout == "som" else None
 
-    def pictures(names: list[str]) -> Pictures:
-        return Pictures(tuple(folder / "rgb" / f"{factor}x" / f"{n}.png" for n in names), fps)
+    def pictures(names: list[str]) -> StoredFrames:
+        return StoredFrames(tuple(folder / "rgb" / f"{factor}x" / f"{n}.png" for n in names), fps)
 
     def cameras(names: list[str]) -> Cameras:
         found = read(names) if read else _camera_files([folder / f"camera/{n}.json" for n in names])
-        return _at(found, pictures(names).size, factor, folder)
+        size = pictures(names).size
+        wanted = round(found.height / factor), round(found.width / factor)
+        if size != wanted:
+            raise ValueError(
+                f"{folder}: expected pictures of {wanted[0]}x{wanted[1]} at {factor}x, which the "
+                f"cameras are for; got {size[0]}x{size[1]}."
+            )
+        return check_cameras(found.resized(*size), str(folder))
 
     masks = (som if layout == "som" else folder) / "covisible" / f"{factor}x" / "val"
     targets = []
@@ -147,12 +154,13 @@ def _load_dycheck(folder: Path, factor: int, layout: Layout) -> BenchmarkScene:
         targets.append(TargetView(str(camera), moments, pictures(names), cameras(names), covisible))
     names = [name for name, _, _ in source]
     depths: dict[DepthKind, DepthMaps] = {}
-    lidar = folder / "depth" / f"{factor}x"
-    aligned = som / "aligned_depth_anything_colmap" / f"{factor}x"
-    if lidar.is_dir():
-        depths["lidar"] = DepthMaps(tuple(lidar / f"{n}.npy" for n in names), "lidar")
-    if layout == "som" and aligned.is_dir():
-        depths["som"] = DepthMaps(tuple(aligned / f"{n}.npy" for n in names), "som", scale)
+    stored: list[tuple[DepthKind, Path, float]] = [("lidar", folder / "depth", 1.0)]
+    if layout == "som":
+        stored.append(("som", som / "aligned_depth_anything_colmap", scale))
+    for kind, place, unit in stored:
+        if (place / f"{factor}x").is_dir():
+            maps = tuple(place / f"{factor}x" / f"{n}.npy" for n in names)
+            depths[kind] = DepthMaps(maps, kind, unit)
     return BenchmarkScene(
         folder.name, layout, pictures(names), cameras(names), tuple(targets), depths
     )
@@ -205,7 +213,11 @@ def _colmap_cameras(folder: Path, scale: float) -> Callable[[list[str]], Cameras
     if not folder.is_dir():
         raise FileNotFoundError(f"No COLMAP model {folder}; Shape of Motion's data has it there.")
     recorded = colmap.read(folder)
-    names = _image_names(folder)
+    # The frames' names in the order of `colmap.read`, by name. A name ends its line in text and has
+    # a zero byte behind it in binary.
+    files = [p for n in ("images.bin", "images.txt") for p in sorted(folder.rglob(n))]
+    found = re.findall(rb"(\d+_\d+)\.png(?=\0|\s*\n)", files[0].read_bytes())
+    names = sorted(name.decode() for name in found)
     if len(names) != len(recorded.camera_to_world) or recorded.K is None:
         raise ValueError(
             f"{folder}: expected images named like 0_00000.png; {len(names)} of "
@@ -229,25 +241,6 @@ def _colmap_cameras(folder: Path, scale: float) -> Callable[[list[str]], Cameras
     return lookup
 
 
-def _image_names(folder: Path) -> list[str]:
-    """The frames of a COLMAP model in the order of `colmap.read`, by name."""
-    files = [p for n in ("images.bin", "images.txt") for p in sorted(folder.rglob(n))]
-    # A name ends its line in text and has a zero byte behind it in binary.
-    found = re.findall(rb"(\d+_\d+)\.png(?=\0|\s*\n)", files[0].read_bytes())
-    return sorted(name.decode() for name in found)
-
-
-def _at(cameras: Cameras, size: tuple[int, int], factor: int, folder: Path) -> Cameras:
-    """The cameras at the pictures' size, if that is the stored one divided by the factor."""
-    expected = (round(cameras.height / factor), round(cameras.width / factor))
-    if size != expected:
-        raise ValueError(
-            f"{folder}: expected pictures of {expected[0]}x{expected[1]} at {factor}x, which the "
-            f"cameras are for; got {size[0]}x{size[1]}."
-        )
-    return check_cameras(cameras.resized(*size), str(folder))
-
-
 # -------------------------------------------------------------------------------- CamDirector
 
 
@@ -266,13 +259,13 @@ def _load_camdirector(folder: Path) -> BenchmarkScene:
     return BenchmarkScene(folder.name, "camdirector", source, cameras, (view,), depths)
 
 
-def _numbered(folder: Path) -> tuple[Pictures, tuple[int, ...]]:
+def _numbered(folder: Path) -> tuple[StoredFrames, tuple[int, ...]]:
     """The frames frame_00000.png, ... of a folder, and their numbers."""
     numbers = sorted(int(path.stem.split("_")[1]) for path in folder.glob("frame_*.png"))
     if not numbers:
         raise FileNotFoundError(f"No frames in {folder}; expected frame_00000.png, ...")
     files = tuple(folder / f"frame_{number:05d}.png" for number in numbers)
-    return Pictures(files, CAMDIRECTOR_FPS), tuple(numbers)
+    return StoredFrames(files, CAMDIRECTOR_FPS), tuple(numbers)
 
 
 def _tensor_cameras(

@@ -43,11 +43,11 @@ class Protocol:
     """All choices behind a number on the iPhone benchmark.
 
     Raises:
-        ValueError: a metric nobody knows or that is not made frame by frame, numbers below 1.
+        ValueError: a metric that is unknown or not made frame by frame, numbers below 1.
     """
 
     name: str
-    source: str
+    origin: str
     """Where it is from, and what had to be guessed."""
     mask: Literal["none", "covisible"] = "none"
     """Which pixels count: all, or those that the source clip has seen often enough."""
@@ -64,7 +64,7 @@ class Protocol:
     frames: int | None = 49
     """How many source frames the clip has, from the first on; None: all."""
     step: int = 1
-    """Every how manieth source frame."""
+    """1 takes every source frame, 2 every second one."""
     layout: Layout | None = None
     """Whose cameras and masks; None: the processed ones where they are there."""
     scenes: tuple[str, ...] = COMPARED
@@ -130,87 +130,54 @@ def varied(protocol: Protocol, **axes: Any) -> Protocol:
 # --------------------------------------------------------------------------- as others printed it
 
 
-def _rows(paper: str, **rows: tuple[float | None, ...]) -> list[Quoted]:
-    """Quoted rows: PSNR, SSIM and LPIPS, as far as they were printed."""
-    names = ("psnr", "ssim", "lpips")
+def _rows(paper: str, *rows: tuple[str | float | None, ...]) -> list[Quoted]:
+    """Quoted rows: name, PSNR, SSIM and LPIPS, as far as they were printed."""
+    kinds = ("psnr", "ssim", "lpips")
     return [
-        Quoted(row, {n: v for n, v in zip(names, values) if v is not None}, paper)
-        for row, values in rows.items()
+        Quoted(str(row), {k: float(v) for k, v in zip(kinds, values) if v is not None}, paper)
+        for row, *values in rows
     ]
 
 
 _TC = "TrajectoryCrafter (arXiv 2503.05638)"
+_CAMDIRECTOR_PAPER = "CamDirector (arXiv 2603.02256)"
+_REDIRECTOR = "ReDirector (arXiv 2511.19827)"
 _SECOND_HAND = ", read in a third party's notes"
 _FULL = [
-    *_rows(
-        f"{_TC} Tab. 1",
-        TrajectoryCrafter=(14.24, 0.417, 0.519),
-        **{
-            "GCD": (10.77,),
-            "ViewCrafter": (10.75,),
-            "Shape of Motion": (11.28,),
-            "TrajectoryCrafter, apple": (13.88,),
-            "TrajectoryCrafter, block": (14.21,),
-            "TrajectoryCrafter, paper-windmill": (14.89,),
-            "TrajectoryCrafter, spin": (14.51,),
-            "TrajectoryCrafter, teddy": (13.73,),
-        },
-    ),
-    *_rows(
-        f"{_TC} Tab. 3, ablation",
-        **{
-            "TrajectoryCrafter without Ref-DiT": (11.63,),
-            "TrajectoryCrafter, reference concatenated": (11.05,),
-            "TrajectoryCrafter without dynamic data": (10.93,),
-            "TrajectoryCrafter without multi-view data": (12.35,),
-        },
-    ),
-    *_rows(
-        f"Scaling4D, 480x480{_SECOND_HAND}",
-        Scaling4D=(14.85, 0.336, 0.468),
-        TrajectoryCrafter=(14.13, 0.309, 0.539),
-        GEN3C=(14.09, 0.304, 0.531),
-        Voyager=(14.03, 0.303, 0.513),
-        ReCamMaster=(10.25, 0.318, 0.709),
-    ),
-    *_rows(
-        f"Vista4D, full frame{_SECOND_HAND}",
-        Vista4D=(14.14, None, 0.514),
-        TrajectoryCrafter=(13.06, 0.320, 0.656),
-        **{"EX-4D": (12.64, None, 0.669)},
-        GEN3C=(12.06, None, 0.679),
-        ReCamMaster=(10.96, None, 0.755),
-        CamCloneMaster=(11.17, None, 0.713),
-    ),
-    *_rows(
-        f"CamDirector (arXiv 2603.02256), first 41 frames{_SECOND_HAND}",
-        CamDirector=(14.31, None, 0.4952),
-        TrajectoryCrafter=(13.00, None, 0.6197),
-    ),
-    *_rows(
-        f"CamDirector (arXiv 2603.02256), all frames{_SECOND_HAND}",
-        CamDirector=(14.12, None, 0.5103),
-    ),
-    *_rows(f"ReDirector (arXiv 2511.19827), 81 frames{_SECOND_HAND}", ReDirector=(10.82,)),
-    *_rows(f"ReDirector (arXiv 2511.19827), 161 frames{_SECOND_HAND}", ReDirector=(11.56,)),
-    *_rows(f"ReDirector (arXiv 2511.19827), 241 frames{_SECOND_HAND}", ReDirector=(11.85,)),
-]
+    *_rows(f"{_TC} Tab. 1",
+           ("TrajectoryCrafter", 14.24, 0.417, 0.519), ("GCD", 10.77), ("ViewCrafter", 10.75),
+           ("Shape of Motion", 11.28), ("TrajectoryCrafter, apple", 13.88),
+           ("TrajectoryCrafter, block", 14.21), ("TrajectoryCrafter, paper-windmill", 14.89),
+           ("TrajectoryCrafter, spin", 14.51), ("TrajectoryCrafter, teddy", 13.73)),
+    *_rows(f"{_TC} Tab. 3, ablation",
+           ("TrajectoryCrafter without Ref-DiT", 11.63),
+           ("TrajectoryCrafter, reference concatenated", 11.05),
+           ("TrajectoryCrafter without dynamic data", 10.93),
+           ("TrajectoryCrafter without multi-view data", 12.35)),
+    *_rows(f"Scaling4D, 480x480{_SECOND_HAND}",
+           ("Scaling4D", 14.85, 0.336, 0.468), ("TrajectoryCrafter", 14.13, 0.309, 0.539),
+           ("GEN3C", 14.09, 0.304, 0.531), ("Voyager", 14.03, 0.303, 0.513),
+           ("ReCamMaster", 10.25, 0.318, 0.709)),
+    *_rows(f"Vista4D, full frame{_SECOND_HAND}",
+           ("Vista4D", 14.14, None, 0.514), ("TrajectoryCrafter", 13.06, 0.320, 0.656),
+           ("EX-4D", 12.64, None, 0.669), ("GEN3C", 12.06, None, 0.679),
+           ("ReCamMaster", 10.96, None, 0.755), ("CamCloneMaster", 11.17, None, 0.713)),
+    *_rows(f"{_CAMDIRECTOR_PAPER}, first 41 frames{_SECOND_HAND}",
+           ("CamDirector", 14.31, None, 0.4952), ("TrajectoryCrafter", 13.00, None, 0.6197)),
+    *_rows(f"{_CAMDIRECTOR_PAPER}, all frames{_SECOND_HAND}", ("CamDirector", 14.12, None, 0.5103)),
+    *_rows(f"{_REDIRECTOR}, 81 frames{_SECOND_HAND}", ("ReDirector", 10.82)),
+    *_rows(f"{_REDIRECTOR}, 161 frames{_SECOND_HAND}", ("ReDirector", 11.56)),
+    *_rows(f"{_REDIRECTOR}, 241 frames{_SECOND_HAND}", ("ReDirector", 11.85)),
+]  # fmt: skip
 _COVISIBLE = [
-    *_rows(
-        f"Vista4D, masked{_SECOND_HAND}",
-        Vista4D=(14.09, 0.480, 0.461),
-        TrajectoryCrafter=(13.82, 0.492, 0.569),
-    ),
-    *_rows("DyCheck (arXiv 2210.13445), seven scenes", **{"T-NeRF": (16.96, 0.577, 0.379)}),
-    *_rows(
-        "DyCheck protocol, in the table of a later work",
-        **{"Deformable 3DGS": (16.56, 0.458, 0.453)},
-    ),
-    *_rows(
-        "Dynamic Gaussian Marbles, DyCheck protocol",
-        **{"Dynamic Gaussian Marbles": (16.72, None, 0.418)},
-    ),
-]
+    *_rows(f"Vista4D, masked{_SECOND_HAND}",
+           ("Vista4D", 14.09, 0.480, 0.461), ("TrajectoryCrafter", 13.82, 0.492, 0.569)),
+    *_rows("DyCheck (arXiv 2210.13445), seven scenes", ("T-NeRF", 16.96, 0.577, 0.379)),
+    *_rows("DyCheck protocol, in the table of a later work",
+           ("Deformable 3DGS", 16.56, 0.458, 0.453)),
+    *_rows("Dynamic Gaussian Marbles, DyCheck protocol",
+           ("Dynamic Gaussian Marbles", 16.72, None, 0.418)),
+]  # fmt: skip
 QUOTED: list[Quoted] = _FULL + _COVISIBLE
 """Never measured here; each under the protocol of its own source."""
 PRINTED_LPIPS = Column("lpips", "LPIPS as printed", "lower", "Quoted; the network is not named.", 3)

@@ -5,11 +5,12 @@ picture gets 1 in three of them. Always report them together with the camera err
 
 Flickering is computed here, exactly. Three more are computed here where their networks are at hand
 (`networks.py`), and all others by the `vbench` package (`external.py`). What cannot
-be computed is left out and said so; see docs/reference/vbench.md.
+be computed is left out, and the report says so; see docs/reference/vbench.md.
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ....runtime.engine import in_words
 from ....runtime.files import write_json
 from ....runtime.machine import pick_device
 from ..records import Column, Entry, EntryLog, Evaluation, Quoted
@@ -153,14 +155,9 @@ def read_as_vbench(path: Path) -> Float[Tensor, "T 3 H W"]:
     import cv2
 
     capture, pictures = cv2.VideoCapture(str(path)), []
-    try:
-        while True:
-            there, picture = capture.read()
-            if not there:
-                break
-            pictures.append(torch.from_numpy(picture))
-    finally:
-        capture.release()
+    while (picture := capture.read()[1]) is not None:
+        pictures.append(torch.from_numpy(picture))
+    capture.release()
     if len(pictures) < MIN_FRAMES:
         raise ValueError(f"{path}: expected a video of {MIN_FRAMES} frames, got {len(pictures)}.")
     return torch.stack(pictures).flip(-1).permute(0, 3, 1, 2).float() / 255
@@ -209,14 +206,27 @@ def evaluate_vbench(
     videos = find_videos(results)
     texts = None if prompts is None else read_prompts(prompts, videos)
     plan = _make_plan(dimensions, weights, python, prompts)
-    by = _computed_by(plan, weights, python)
-    package = _package_scores(plan.by_package, python, videos, out, texts)
+    by = dict.fromkeys(plan.here, "here, no network")
+    for name in plan.here:
+        if name in networks.REPOSITORIES:
+            place = weights or "the Hugging Face cache"
+            by[name] = f"here, {networks.REPOSITORIES[name]} in {place}"
+    package: dict[Path, dict[str, float]] = {}
+    if python is not None and plan.by_package:
+        version = vbench_version(python)
+        by |= dict.fromkeys(plan.by_package, f"vbench {version} in {python}")
+        package = _package_scores(plan.by_package, python, videos, out, texts)
     load = cache(lambda: _load(plan.here, weights, device))
     entries = _entries(videos, out, by, package, load)
     columns = [column for column in COLUMNS if column.name in by]
+    note = f"Left out: {', '.join(plan.left_out)}." if plan.left_out else ""
+    if plan.left_out and [*by] == ["temporal_flickering"]:
+        note = (
+            "Nothing but flickering could be computed: there are neither networks nor an "
+            "environment with vbench. docs/reference/vbench.md says how to get them."
+        )
     about = {"results": str(results), "computed_by": by, "left_out": plan.left_out}
-    about |= {"bias": BIAS, "note": _note(plan)}
-    return Evaluation("vbench", columns, entries, QUOTED, about)
+    return Evaluation("vbench", columns, entries, QUOTED, about | {"bias": BIAS, "note": note})
 
 
 def find_videos(results: Path) -> list[Path]:
@@ -269,7 +279,11 @@ def _make_plan(
         raise FileNotFoundError(f"Expected a folder with networks at {weights}; it is not there.")
     plan = _Plan([], [], {})
     for name in (name for name in DIMENSIONS if name in dimensions):
-        lacks = _lacks_here(name, weights)
+        lacks = (
+            None if name == "temporal_flickering" else "its network is in the vbench package only"
+        )
+        if name in networks.REPOSITORIES:
+            lacks = networks.missing(name, weights)
         if lacks is None:
             plan.here.append(name)
         elif python is not None and (name != "overall_consistency" or prompts is not None):
@@ -286,47 +300,20 @@ def _make_plan(
     return plan
 
 
-def _lacks_here(dimension: str, weights: Path | None) -> str | None:
-    """Why a dimension cannot be computed without the package, None if it can."""
-    if dimension == "temporal_flickering":
-        return None
-    if dimension in networks.REPOSITORIES:
-        return networks.missing(dimension, weights)
-    return "its network is in the vbench package only"
-
-
-def _computed_by(plan: _Plan, weights: Path | None, python: Path | None) -> dict[str, str]:
-    place = "the Hugging Face cache" if weights is None else str(weights)
-    named = {
-        name: f"here, {repository} in {place}" for name, repository in networks.REPOSITORIES.items()
-    } | {"temporal_flickering": "here, no network"}
-    by = {name: named[name] for name in plan.here}
-    if python is not None and plan.by_package:
-        version = vbench_version(python)
-        by |= dict.fromkeys(plan.by_package, f"vbench {version} in {python}")
-    return by
-
-
-def _note(plan: _Plan) -> str:
-    if plan.here == ["temporal_flickering"] and not plan.by_package and plan.left_out:
-        return (
-            "Nothing but flickering could be computed: there are neither networks nor an "
-            "environment with vbench. docs/reference/vbench.md says how to get them."
-        )
-    return f"Left out: {', '.join(plan.left_out)}." if plan.left_out else ""
-
-
 def _package_scores(
     names: Sequence[str],
-    python: Path | None,
+    python: Path,
     videos: Sequence[Path],
     out: Path,
     texts: Mapping[Path, str] | None,
 ) -> dict[Path, dict[str, float]]:
-    """What the package says of the videos it can read: one run of it a method and dimension."""
-    if python is None or not names:
-        return {}
-    scores: dict[Path, dict[str, float]] = {video: {} for video in videos if _readable(video)}
+    """The package's scores of the videos it can read: one run for each method and dimension."""
+    scores: dict[Path, dict[str, float]] = {}
+    for video in videos:
+        # VBench stops at a video that it cannot read, and all scores of the run with it.
+        with suppress(ValueError):
+            read_as_vbench(video)
+            scores[video] = {}
     methods = sorted({video.parent for video in scores})
     runs = [(method, name) for method in methods for name in names]
     for method, name in tqdm(runs, desc="VBench", delay=1, leave=False):
@@ -337,15 +324,6 @@ def _package_scores(
         for video in mine:
             scores[video][name] = found[video.name]
     return scores
-
-
-def _readable(video: Path) -> bool:
-    # VBench stops at a video that it cannot read, and all scores of the run with it.
-    try:
-        read_as_vbench(video)
-    except ValueError:
-        return False
-    return True
 
 
 def _entries(
@@ -387,5 +365,5 @@ def _score(blank: Entry, video: Path, scorers: Mapping[str, Scorer], package: di
         frames = read_as_vbench(video)
         values = {name: scorer(frames) for name, scorer in scorers.items()}
     except (ValueError, RuntimeError) as error:  # one bad video must not cost the others
-        return replace(blank, error=str(error))
+        return replace(blank, error=in_words(error))
     return replace(blank, values=values | package)

@@ -97,16 +97,26 @@ def external_scores(
         "prompts": {v.name: (prompts or {})[v.name] for v in videos} if prompts else [],
     }
     stamped = request | {"stamps": {v.name: video_stamp(v) for v in videos}}
-    if not (result.is_file() and kept.is_file() and json.loads(kept.read_text()) == stamped):
+    fresh = result.is_file() and kept.is_file() and json.loads(kept.read_text()) == stamped
+    if not fresh:
         kept.unlink(missing_ok=True)
         result.unlink(missing_ok=True)
         _stage(videos, out / "videos")
         write_json(request, out / "request.json")
-        _evaluate(python, dimension, out / "request.json")
-        scores = read_scores(result, dimension, [v.name for v in videos])
+        log = out / f"{dimension}.log"  # what VBench prints can be watched there
+        with log.open("w") as file:
+            command = ["-c", _DRIVER, str(out / "request.json")]
+            done = _run(python, command, stdout=file, stderr=subprocess.STDOUT)
+        if done.returncode:
+            raise ValueError(
+                f"VBench failed at {dimension} (exit code {done.returncode}); what was scored is "
+                f"kept. Repair it, or leave it out of --dimensions, and run again. {log} ends:\n"
+                f"{_tail(log.read_text(errors='replace'))}"
+            )
+    scores = read_scores(result, dimension, [v.name for v in videos])
+    if not fresh:
         write_json(stamped, kept)
-        return scores
-    return read_scores(result, dimension, [v.name for v in videos])
+    return scores
 
 
 def read_scores(path: Path, dimension: str, names: Sequence[str]) -> dict[str, float]:
@@ -145,19 +155,6 @@ def _stage(videos: Sequence[Path], folder: Path) -> None:
             os.symlink(video.absolute(), folder / video.name)
         except OSError:  # a file system or an account without links
             shutil.copyfile(video, folder / video.name)
-
-
-def _evaluate(python: Path, dimension: str, request: Path) -> None:
-    """Run VBench; what it prints goes to a file that can be watched."""
-    log = request.with_name(f"{dimension}.log")
-    with log.open("w") as file:
-        done = _run(python, ["-c", _DRIVER, str(request)], stdout=file, stderr=subprocess.STDOUT)
-    if done.returncode:
-        raise ValueError(
-            f"VBench failed at {dimension} (exit code {done.returncode}); what was scored is "
-            f"kept. Repair it, or leave it out of --dimensions, and run again. {log} ends:\n"
-            f"{_tail(log.read_text(errors='replace'))}"
-        )
 
 
 def _run(

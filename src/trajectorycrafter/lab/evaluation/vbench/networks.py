@@ -45,10 +45,10 @@ def missing(dimension: str, weights: Path | None) -> str | None:
     """
     repository = REPOSITORIES[dimension]
     if _place(repository, weights) is None:
-        where = f"in {weights}" if weights is not None else "in the Hugging Face cache"
-        return f"{repository} is not {where}"
-    if dimension == "aesthetic_quality" and _head_file(weights) is None:
-        return f"{HEAD} is not in {weights if weights is not None else 'a --weights folder'}"
+        return f"{repository} is not in {weights or 'the Hugging Face cache'}"
+    lacks_head = weights is None or not (weights / HEAD).is_file()
+    if dimension == "aesthetic_quality" and lacks_head:
+        return f"{HEAD} is not in {weights or 'a --weights folder'}"
     return None
 
 
@@ -77,7 +77,7 @@ def load_scorer(dimension: str, weights: Path | None, device: torch.device | str
     if dimension == "background_consistency":
         return lambda frames: consistency(clip_features(clip, frames))
     channels = clip.visual_projection.out_features
-    head = load_head(_head_file(weights) or Path(HEAD), channels).to(device)
+    head = load_head((weights or Path()) / HEAD, channels).to(device)
     return lambda frames: aesthetic_quality(clip_features(clip, frames), head)
 
 
@@ -180,12 +180,10 @@ def load_dino(folder: Path, device: torch.device | str = "cpu") -> Any:
     from transformers import ViTModel
 
     model = _pretrained(ViTModel, folder, add_pooling_layer=False, layer_norm_eps=1e-6)
-    embeddings = model.embeddings
-
-    def positions(tokens: Tensor, height: int, width: int) -> Tensor:
-        return dino_positions(embeddings.position_embeddings, height, width, embeddings.patch_size)
-
-    embeddings.interpolate_pos_encoding = positions
+    own = model.embeddings
+    own.interpolate_pos_encoding = lambda tokens, height, width: dino_positions(
+        own.position_embeddings, height, width, own.patch_size
+    )
     return model.to(device).eval()
 
 
@@ -252,14 +250,8 @@ def _place(repository: str, weights: Path | None) -> Path | None:
 
         found = try_to_load_from_cache(repository, "config.json")
         places = [Path(found).parent] if isinstance(found, str) else []
-    return next((p for p in places if (p / "config.json").is_file() and _has_weights(p)), None)
-
-
-def _has_weights(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in _WEIGHTS)
-
-
-def _head_file(weights: Path | None) -> Path | None:
-    if weights is None or not (weights / HEAD).is_file():
-        return None
-    return weights / HEAD
+    for place in places:
+        names = [name for name in _WEIGHTS if (place / name).is_file()]
+        if names and (place / "config.json").is_file():
+            return place
+    return None
