@@ -19,11 +19,10 @@ import torch
 
 from ..config.redirect import PIXELS, QUALITY, WINDOW, CameraSettings, RedirectSettings, Way
 from ..depth.from_file import write_depth
-from ..depth.scene_scale import check_ranges
 from ..geometry.modes import with_mode
 from ..geometry.presets import preset
-from ..geometry.trajectories import Trajectory
-from ..geometry.trajectory_files import read_trajectory, write_trajectory
+from ..geometry.trajectories import Trajectory, check_ranges
+from ..geometry.trajectory_files import own_json, read_trajectory
 from ..rendering.render import coverage
 from ..rendering.shot import Shot
 from ..runtime.files import write_json
@@ -338,7 +337,7 @@ def _write_shot(shot: Shot, out: Path) -> None:
     Video(mask, fps).write(out / "mask.mp4", overwrite=True)
     Video(pictures.colorize_depth(shot.depth), fps).write(out / "depth.mp4", overwrite=True)
     write_depth(shot.depth, out / "depth.npz", shot.source)
-    write_trajectory(shot.trajectory, out / "trajectory.json")
+    own_json.write(out / "trajectory.json", shot.trajectory)
     # A thin choice of the first moment's points, for the picture of the path.
     points = shot.cloud.points[0][shot.cloud.valid[0]]
     points = points[:: max(1, len(points) // PLOTTED_POINTS)]

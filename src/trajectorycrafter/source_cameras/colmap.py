@@ -22,8 +22,8 @@ from tqdm.auto import tqdm
 from ..geometry.cameras import Cameras, check_cameras
 from ..geometry.trajectories import resample_cameras
 from ..video.clip import Depth, Video
+from . import known_intrinsics
 from .from_file import from_first
-from .static import known_intrinsics
 
 FEWEST_FRAMES = 3
 LARGEST_CHANGE = 2.0

@@ -6,7 +6,6 @@ world's (z up); `angle_x` is horizontal radians.
 
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -64,26 +63,14 @@ def write(path: Path, cameras: Cameras) -> Path:
     Raises:
         ValueError: pixels that are not square or a principal point off the centre, in JSON.
     """
-    if path.suffix == ".txt":
-        return write_text(path, _matrix_lines(cameras))
-    return write_json(path, _document(cameras))
-
-
-def _document(cameras: Cameras) -> dict[str, Any]:
-    angle = 2 * np.arctan(cameras.width / 2 / square_centred_focal(cameras, "blender", "json"))
     matrices = _Z_UP @ camera_to_world_of(cameras) @ OPENGL
+    if path.suffix == ".txt":
+        lines = (" ".join(f"{x:.9g}" for x in m.reshape(-1)) + "\n" for m in matrices)
+        return write_text(path, "".join(lines))
+    angle = 2 * np.arctan(cameras.width / 2 / square_centred_focal(cameras, "blender", "json"))
     frames = [
         {"matrix_world": matrix.tolist(), "angle_x": float(angle[i])}
         for i, matrix in enumerate(matrices)
     ]
-    return {
-        "format": BLENDER_FORMAT,
-        "height": cameras.height,
-        "width": cameras.width,
-        "frames": frames,
-    }
-
-
-def _matrix_lines(cameras: Cameras) -> str:
-    matrices = _Z_UP @ camera_to_world_of(cameras) @ OPENGL
-    return "".join(" ".join(f"{x:.9g}" for x in m.reshape(-1)) + "\n" for m in matrices)
+    size = {"height": cameras.height, "width": cameras.width}
+    return write_json(path, {"format": BLENDER_FORMAT, **size, "frames": frames})

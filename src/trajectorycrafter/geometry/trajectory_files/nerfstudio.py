@@ -52,13 +52,9 @@ def write_path(path: Path, cameras: Cameras, fps: float) -> Path:
     Raises:
         ValueError: pixels that are not square or a principal point off the centre.
     """
-    return write_json(path, _path_document(cameras, fps))
-
-
-def _path_document(cameras: Cameras, fps: float) -> dict[str, Any]:
     fy = square_centred_focal(cameras, "nerfstudio", "transforms")
     fov = np.degrees(2 * np.arctan(cameras.height / 2 / fy))
-    return {
+    document = {
         "camera_type": "perspective",
         "render_height": cameras.height,
         "render_width": cameras.width,
@@ -76,6 +72,7 @@ def _path_document(cameras: Cameras, fps: float) -> dict[str, Any]:
             for i, matrix in enumerate(camera_to_world_of(cameras))
         ],
     }
+    return write_json(path, document)
 
 
 def read_transforms(path: Path) -> Recorded:
@@ -119,12 +116,8 @@ def _transforms_lens(entry: dict[str, Any], where: str) -> tuple[np.ndarray, tup
 
 def write_transforms(path: Path, cameras: Cameras) -> Path:
     """Write transforms.json; its pictures are named images/00000.png and so on."""
-    return write_json(path, _transforms_document(cameras))
-
-
-def _transforms_document(cameras: Cameras) -> dict[str, Any]:
     K = cameras.K.double().numpy()
-    return {
+    document = {
         "camera_model": "OPENCV",
         "w": cameras.width,
         "h": cameras.height,
@@ -140,3 +133,4 @@ def _transforms_document(cameras: Cameras) -> dict[str, Any]:
             for i, matrix in enumerate(camera_to_world_of(cameras))
         ],
     }
+    return write_json(path, document)

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
 from ..cameras import Cameras, intrinsics
-from ..trajectories import MOTION_FIELDS, Trajectory
+from ..trajectories import Trajectory
 from .checks import wrong
 from .formats import TrajectoryFormat
 
@@ -57,20 +57,13 @@ def concrete(value: Trajectory | Cameras, format: TrajectoryFormat) -> Cameras:
     if isinstance(value, Cameras):
         return value
     without_lens = format in ("tum", "recammaster")
-    if value.absolute is None or moves(value) or (value.lens == "source" and not without_lens):
+    if value.absolute is None or value.moves or (value.lens == "source" and not without_lens):
         raise wrong(
             f"format {format}",
             "cameras",
             "a relative path; give trajectory.cameras(source, radius)",
         )
     return value.absolute
-
-
-def moves(trajectory: Trajectory) -> bool:
-    """Whether a path is more than its base cameras, frame by frame."""
-    plain = Trajectory.static(len(trajectory))
-    names = (*MOTION_FIELDS, "source_frame")
-    return any(not torch.equal(getattr(trajectory, n), getattr(plain, n)) for n in names)
 
 
 def camera_to_world_of(cameras: Cameras) -> np.ndarray:
