@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..config.redirect import RedirectSettings
+from ..depth.estimator import check_depth_name
 from ..runtime.engine import Engine, check_engine, run_all
 from ..runtime.files import write_json
 from ..runtime.machine import pick_device, pick_dtype
 from ..runtime.run_folder import check_claim, check_inputs, read_record, unfinished
 from .generation import check_model
-from .manifest import Job, check_depth_name, read_manifest
+from .manifest import Job, read_manifest
 from .pipeline import TrajectoryCrafter
 from .plan import duration
 from .reshoot import (

@@ -257,13 +257,10 @@ def make_trajectory(camera: CameraSettings, frames: int, way: Way = QUALITY) -> 
     Raises:
         ValueError: none or more than one way to name the path, an unknown preset, a wrong file.
     """
-    named = [
-        name for name in ("camera", "target", "trajectory") if getattr(camera, name) is not None
-    ]
-    if len(named) != 1:
+    if len(camera.named) != 1:
         raise ValueError(
             "Expected one of --camera PRESET, --target FIVE NUMBERS, --trajectory FILE; got "
-            + (" and ".join(f"--{name}" for name in named) or "none")
+            + (" and ".join(f"--{name}" for name in camera.named) or "none")
             + "."
         )
     count = frames if frames > 1 else WINDOW
