@@ -1,7 +1,7 @@
 """DINOv2 ViT-S/14 (Oquab et al. 2023) as a frozen feature extractor, its weights shipped in 8 bits.
 
 The one thing a reader would get wrong: the input is in [0, 1] as everywhere here; the ImageNet
-normalisation happens inside.
+normalization happens inside.
 """
 
 from pathlib import Path
@@ -45,7 +45,7 @@ class Block(nn.Module):
 
 
 class Dinov2(nn.Module):
-    """The ViT-S/14 encoder; a call returns the normalised patch tokens of four depths."""
+    """The ViT-S/14 encoder; a call returns the normalized patch tokens of four depths."""
 
     mean: Tensor
     std: Tensor

@@ -217,8 +217,8 @@ def working_size(height: int, width: int, short_side: int) -> tuple[int, int]:
 def sharpen_steps(disparity: Float[Tensor, "T 1 h w"]) -> Float[Tensor, "T 1 h w"]:
     """Ramps between near and far made into steps; slopes of the ground are left alone.
 
-    Where the 5x5 neighbourhood spans more than a fair part of the frame's disparity, a cell takes
-    on the neighbourhood's smallest or largest value, whichever is closer (a toggle mapping). A
+    Where the 5x5 neighborhood spans more than a fair part of the frame's disparity, a cell takes
+    on the neighborhood's smallest or largest value, whichever is closer (a toggle mapping). A
     ramp would be drawn as a curtain of points that hang between person and background.
     """
     near = F.max_pool2d(F.pad(disparity, (2, 2, 2, 2), mode="replicate"), 5, stride=1)

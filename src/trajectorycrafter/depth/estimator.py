@@ -186,7 +186,7 @@ def _remedy(expected: tuple[int, ...], came: tuple[int, ...]) -> str:
 
 
 def _released_intrinsics(frames: int, height: int, width: int) -> torch.Tensor:
-    """f = 500, centre (512, 288) at 576x1024 with pixel centres at integers; ours lie at +0.5."""
+    """f = 500, center (512, 288) at 576x1024 with pixel centers at integers; ours lie at +0.5."""
     K = intrinsics(500.0, 576, 1024, frames)
     K[:, :2, 2] += 0.5
     return static_cameras(K, 576, 1024).resized(height, width).K

@@ -1,7 +1,7 @@
 """How far is far: the distance of the pivot in a scene, and how wide a path is for it.
 
 The one thing a reader would get wrong: `scene_radius` is a quarter's quantile of valid depth, since
-what a film is about stands before its background; `released_radius` is the one centre pixel of
+what a film is about stands before its background; `released_radius` is the one center pixel of
 frame 0, capped, as the released system has it.
 """
 
@@ -44,6 +44,6 @@ def scene_radius(depth: Depth, frame: int = 0, region: float = 1.0, share: float
 
 
 def released_radius(depth: Depth, scale: float = 1.0) -> float:
-    """The released pivot distance: centre depth of frame 0 times `scale`, at most 5."""
+    """The released pivot distance: center depth of frame 0 times `scale`, at most 5."""
     height, width = depth.z.shape[-2:]
     return min(float(depth.z[0, 0, height // 2, width // 2]) * scale, RELEASED_MAX_RADIUS)

@@ -1,8 +1,8 @@
 """Pinhole cameras over time.
 
-The one thing a reader would get wrong: pixel centres lie at +0.5, so the centre of an image of
+The one thing a reader would get wrong: pixel centers lie at +0.5, so the center of an image of
 width W is x = W/2 in `K`, and pixel (row 0, column 0) is the point (0.5, 0.5). The released system
-puts centres at integers; add 0.5 to its principal point to get ours.
+puts centers at integers; add 0.5 to its principal point to get ours.
 """
 
 import math
@@ -22,7 +22,7 @@ class Cameras:
     world_to_camera: Float[Tensor, "T 4 4"]
     """Rigid; the world is the first source camera unless said otherwise."""
     K: Float[Tensor, "T 3 3"]
-    """Intrinsics in pixels, pixel centres at +0.5."""
+    """Intrinsics in pixels, pixel centers at +0.5."""
     height: int
     width: int
 
@@ -55,7 +55,7 @@ class Cameras:
         return homogeneous[..., :2] / homogeneous[..., 2:], z
 
     def rays(self) -> Float[Tensor, "T H W 3"]:
-        """Camera-space directions through the pixel centres, scaled to depth 1."""
+        """Camera-space directions through the pixel centers, scaled to depth 1."""
         device, dtype = self.K.device, self.K.dtype
         x = torch.arange(self.width, device=device, dtype=dtype) + 0.5
         y = torch.arange(self.height, device=device, dtype=dtype) + 0.5
@@ -91,7 +91,7 @@ class Cameras:
 def intrinsics(
     focal: float | Float[Tensor, " T"], height: int, width: int, frames: int = 1
 ) -> Float[Tensor, "T 3 3"]:
-    """K with square pixels and a centred principal point, one per frame.
+    """K with square pixels and a centered principal point, one per frame.
 
     Args:
         focal: pixels; one number or one per frame.

@@ -68,7 +68,7 @@ def interpolate(
 def resample_cameras(
     cameras: Cameras, frames: int, times: Sequence[float] | np.ndarray | None = None
 ) -> Cameras:
-    """A path of cameras in another number of frames: slerp of rotations, cubic spline of centres.
+    """A path of cameras in another number of frames: slerp of rotations, cubic spline of centers.
 
     Args:
         frames: wanted number of frames, evenly spaced from the first to the last camera.

@@ -278,7 +278,7 @@ class Trajectory:
 
         Args:
             interpolation: "spline" passes through every key and never overshoots (a parameter that
-                is equal in two neighbouring keys stays constant between them); "linear";
+                is equal in two neighboring keys stays constant between them); "linear";
                 "smoothing" = the released smoothing spline, which misses keys.
             ease: the spline starts and stops with zero speed.
 

@@ -61,7 +61,7 @@ def write(path: Path, cameras: Cameras) -> Path:
     """Write .txt as text, without the lens, and everything else as JSON.
 
     Raises:
-        ValueError: pixels that are not square or a principal point off the centre, in JSON.
+        ValueError: pixels that are not square or a principal point off the center, in JSON.
     """
     matrices = _Z_UP @ camera_to_world_of(cameras) @ OPENGL
     if path.suffix == ".txt":

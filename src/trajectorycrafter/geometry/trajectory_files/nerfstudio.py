@@ -50,7 +50,7 @@ def write_path(path: Path, cameras: Cameras, fps: float) -> Path:
     """Write a camera path for the viewer.
 
     Raises:
-        ValueError: pixels that are not square or a principal point off the centre.
+        ValueError: pixels that are not square or a principal point off the center.
     """
     fy = square_centred_focal(cameras, "nerfstudio", "transforms")
     fov = np.degrees(2 * np.arctan(cameras.height / 2 / fy))

@@ -29,7 +29,7 @@ class Recorded:
     camera_to_world: np.ndarray
     """T 4 4, float64."""
     K: np.ndarray | None = None
-    """T 3 3 in pixels, centres at +0.5; None = the file has no lens."""
+    """T 3 3 in pixels, centers at +0.5; None = the file has no lens."""
     size: tuple[int, int] = (720, 1280)
     """Height and width that K belongs to."""
     times: np.ndarray | None = None
@@ -72,12 +72,12 @@ def camera_to_world_of(cameras: Cameras) -> np.ndarray:
 
 
 def pinhole(focal: float, size: tuple[int, int]) -> np.ndarray:
-    """3 3: square pixels of `focal`, the principal point in the centre of height and width."""
+    """3 3: square pixels of `focal`, the principal point in the center of height and width."""
     return intrinsics(focal, *size).double().numpy()[0]
 
 
 def square_centred_focal(cameras: Cameras, format: str, better: str) -> Float[np.ndarray, " T"]:
-    """The focal lengths in pixels, if pixels are square and the principal point is the centre.
+    """The focal lengths in pixels, if pixels are square and the principal point is the center.
 
     Raises:
         ValueError: they are not; names the format that is `better`.

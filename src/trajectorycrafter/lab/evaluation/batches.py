@@ -18,6 +18,7 @@ from ...depth.from_file import read_depth
 from ...geometry.cameras import Cameras, focal_from_fov, intrinsics, static_cameras
 from ...job.batch import (
     BatchResult,
+    How,
     Progress,
     check_batch_inputs,
     check_common,
@@ -167,7 +168,7 @@ def evaluate_manifest(
     made = BatchResult([])
     if to_make:
         runs = work / "runs"
-        made = redirect_jobs(to_make, runs, settings, overwrite=overwrite, resume=resume, **options)
+        made = redirect_jobs(to_make, runs, settings, How(overwrite, resume), **options)
     entries = blank_entries(jobs, settings)
     for record in made.failed:
         log.add(replace(entries[record.name], error=record.error))
