@@ -261,7 +261,7 @@ def _pycolmap() -> Any:
 
 @contextmanager
 def _quiet(colmap: Any) -> Iterator[None]:
-    """COLMAP reports every step and every try on the terminal; our own messages say what comes of them."""
+    """COLMAP reports every step on the terminal; our own messages say what comes of them."""
     before = colmap.logging.minloglevel
     colmap.logging.minloglevel = 3
     try:
