@@ -89,16 +89,6 @@ def test_resizing_and_cropping_move_projected_points_with_the_picture(scale, top
     torch.testing.assert_close(cropped.project(points)[1], z)
 
 
-def test_zoom_scales_about_the_principal_point():
-    cameras = make()
-    points = torch.tensor([[[0.3, -0.2, 5]]]).expand(2, 1, 3)
-    centre = torch.tensor([4.0, 3.0])
-    zoomed = cameras.zoomed(torch.tensor([1.0, 2.0])).project(points)[0]
-    before = cameras.project(points)[0]
-    torch.testing.assert_close(zoomed[0], before[0])
-    torch.testing.assert_close(zoomed[1] - centre, 2 * (before[1] - centre))
-
-
 def test_indexing_picks_moments():
     cameras = make(frames=4)
     picked = cameras[torch.tensor([3, 3, 0])]

@@ -18,7 +18,6 @@ from trajectorycrafter.depth.embedded import (
     DepthDecoder,
     EmbeddedDepth,
     joint_upsample,
-    load_decoder,
     sharpen_steps,
     working_size,
 )
@@ -75,7 +74,7 @@ def with_jitter(disparity: torch.Tensor, noise: float = 0.01) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def estimator() -> EmbeddedDepth:
-    return EmbeddedDepth.load()
+    return EmbeddedDepth()
 
 
 # The weights
@@ -92,7 +91,7 @@ def test_shipped_weights_are_small_finite_and_complete():
     assert all(
         value.dtype == torch.float16 and value.isfinite().all() for value in decoder.values()
     )
-    assert set(decoder) == set(load_decoder(embedded.WEIGHTS).state_dict())
+    assert set(decoder) == set(DepthDecoder().state_dict())
 
 
 def test_features_tell_the_things_in_a_picture_apart():
@@ -147,7 +146,7 @@ def test_the_two_decoders_count_alike_whatever_their_scales():
 def test_a_missing_weight_file_is_named(tmp_path: Path):
     missing = tmp_path / "none.safetensors"
     with pytest.raises(FileNotFoundError, match=r"none\.safetensors"):
-        EmbeddedDepth.load(missing)
+        EmbeddedDepth(weights=missing)
     with pytest.raises(FileNotFoundError, match=r"none\.safetensors"):
         read_quantized(missing)
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trajectorycrafter.config.redirect import CameraSettings, GeneratorSettings, RedirectSettings
-from trajectorycrafter.job.manifest import COLUMNS, Job, is_manifest, read_manifest, write_manifest
+from trajectorycrafter.job.manifest import COLUMNS, Job, read_manifest, write_manifest
 from trajectorycrafter.video.reading import demo_clip
 
 CURVES = "0 0 0\n0 10 20\n0 0 0\n"
@@ -161,7 +161,6 @@ def test_the_manifest_itself(folder: Path) -> None:
         read_manifest(folder / "latin.csv")
     (folder / "bom.csv").write_text("clip,trajectory\r\na.mp4,spiral\r\n", encoding="utf-8-sig")
     assert read_manifest(folder / "bom.csv")[0].preset == "spiral"
-    assert is_manifest("clips.CSV") and is_manifest("clips.jsonl") and not is_manifest("clip.mp4")
 
 
 def test_a_damaged_trajectory_file_is_told_before_work(folder: Path) -> None:

@@ -145,7 +145,7 @@ def test_unknown_name_suggests_the_nearest(name, nearest):
 
 def test_own_cameras_by_module_and_attribute(video, depth, tmp_path, monkeypatch):
     (tmp_path / "my_cameras_of_the_test.py").write_text(
-        "from trajectorycrafter.source_cameras.static import static_source as mine\n"
+        "from trajectorycrafter.source_cameras import static_source as mine\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     found = load_source_cameras("my_cameras_of_the_test:mine")(video, depth)

@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from trajectorycrafter.depth.scene_scale import check_ranges, released_radius, scene_radius
+from trajectorycrafter.depth.scene_scale import released_radius, scene_radius
 from trajectorycrafter.geometry.cameras import Cameras, intrinsics, static_cameras
 from trajectorycrafter.geometry.interpolation import interpolate, resample_cameras
 from trajectorycrafter.geometry.keyframes import Keyframe
 from trajectorycrafter.geometry.modes import mode_indices, with_mode
 from trajectorycrafter.geometry.presets import PRESETS, preset
-from trajectorycrafter.geometry.trajectories import MOTION_FIELDS, Trajectory
+from trajectorycrafter.geometry.trajectories import MOTION_FIELDS, Trajectory, check_ranges
 from trajectorycrafter.geometry.transforms import rigid, rotation_y
 from trajectorycrafter.video.clip import Depth
 
@@ -180,10 +180,19 @@ def test_relative_to_says_what_a_static_path_stands_on():
 
 def test_shown_frame_follows_source_frame_and_its_lens():
     cameras = moving_source()
-    cameras = replace(cameras, K=cameras.zoomed(torch.tensor([1.0, 2, 3, 4])).K)
+    cameras.K[:, [0, 1], [0, 1]] *= torch.tensor([[1.0], [2], [3], [4]])
     held = with_mode(Trajectory.static(4), "bullet", 4, moment=2).cameras(cameras, 1.0)
     torch.testing.assert_close(held.world_to_camera, cameras.world_to_camera[[2, 2, 2, 2]])
     assert held.K[:, 0, 0].tolist() == [150] * 4
+
+
+def test_zoom_scales_about_the_principal_point():
+    zoomed = replace(Trajectory.static(2), zoom=torch.tensor([1.0, 2.0])).cameras(source(2), 1.0)
+    points = torch.tensor([[[0.3, -0.2, 5]]]).expand(2, 1, 3)
+    centre = torch.tensor([32.0, 18.0])
+    seen, before = zoomed.project(points)[0], source(2).project(points)[0]
+    torch.testing.assert_close(seen[0], before[0])
+    torch.testing.assert_close(seen[1] - centre, 2 * (before[1] - centre))
 
 
 def test_absolute_cameras_are_used_as_they_are():

@@ -27,7 +27,7 @@ from .config.redirect import (
 from .config.runs import BatchSettings, OutFolder
 from .config.studio import Limits, StudioServer
 from .config.training import TrainOptions
-from .job.manifest import is_manifest
+from .job.manifest import SUFFIXES
 
 if TYPE_CHECKING:
     from .lab.evaluation.records import Evaluation
@@ -93,7 +93,7 @@ def _reshoot(
     clip: str, out: Path, settings: RedirectSettings, batch: BatchSettings, **how: Any
 ) -> None:
     """One clip, or all of a manifest; a batch in which a clip failed ends with code 1."""
-    if is_manifest(clip):
+    if Path(clip).suffix.lower() in SUFFIXES:
         from .job.batch import redirect_all
 
         done = redirect_all(clip, out, settings, engine=batch.engine, workers=batch.workers, **how)

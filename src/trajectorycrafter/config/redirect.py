@@ -67,6 +67,12 @@ class CameraSettings:
     source: str = "static"
     """Where the source camera was: static, colmap, or file:PATH."""
 
+    @property
+    def named(self) -> list[str]:
+        """Which of the three fields that can name the path do; a run wants exactly one."""
+        names = ("camera", "target", "trajectory")
+        return [name for name in names if getattr(self, name) is not None]
+
 
 @dataclass(frozen=True)
 class DepthSettings:

@@ -39,10 +39,8 @@ the autoencoder's decoder mixes the frames of a chunk."""
 NOISE = 0.02
 """Standard deviation of the noise on the video before it is encoded."""
 TIME_IDS = (7.0, 127.0, NOISE)
-"""Frame rate, amount of motion and noise that the UNet is told."""
+"""Frame rate, amount of motion and noise that the UNet gets."""
 CPU = torch.device("cpu")
-PARITY_SIZE = (576, 1024)
-"""The released system stretches every video to this."""
 MULTIPLE = 64
 """Frames are eight times larger than latents, and the UNet halves these three times."""
 
@@ -151,21 +149,17 @@ class DepthCrafter:
             FileNotFoundError: weights are missing.
             ValueError: weights that do not fit their configuration.
         """
-        unet, base = (
-            fetch("DepthCrafter", weights),
-            fetch("stable-video-diffusion-img2vid-xt", weights),
-        )
-        normalisation = json.loads(
-            (base / "feature_extractor/preprocessor_config.json").read_text()
-        )
+        unet = fetch("DepthCrafter", weights)
+        base = fetch("stable-video-diffusion-img2vid-xt", weights)
+        images = json.loads((base / "feature_extractor/preprocessor_config.json").read_text())
         scheduler: Any = EulerDiscreteScheduler.from_pretrained(base / "scheduler")
         return cls(
             _load(PerFrameUNet, unet, dtype),
             _load(AutoencoderKLTemporalDecoder, base / "vae", dtype),
             _load(CLIPVisionModelWithProjection, base / "image_encoder", dtype),
             scheduler,
-            tuple(normalisation["image_mean"]),
-            tuple(normalisation["image_std"]),
+            tuple(images["image_mean"]),
+            tuple(images["image_std"]),
             device=torch.device(device),
             **settings,
         )
@@ -174,8 +168,7 @@ class DepthCrafter:
         """Relative depth of the clip at the clip's own size; scale and shift are arbitrary."""
         generator = torch.Generator().manual_seed(self.seed)
         own = working_size(video.height, video.width, self.longest_side)
-        size = self.way.read_size or own
-        disparity = self.disparity(video.frames, size, generator)
+        disparity = self.disparity(video.frames, self.way.read_size or own, generator)
         if disparity.shape[2:] != video.frames.shape[2:]:
             disparity = F.interpolate(
                 disparity, video.frames.shape[2:], mode="bilinear", antialias=True
@@ -332,11 +325,8 @@ class DepthCrafter:
 def working_size(height: int, width: int, longest_side: int = 1024) -> tuple[int, int]:
     """Height and width near the given shape, longer side about `longest_side`, multiples of 64."""
     scale = longest_side / max(height, width)
-
-    def near(side: int) -> int:
-        return max(MULTIPLE, round(side * scale / MULTIPLE) * MULTIPLE)
-
-    return near(height), near(width)
+    h, w = (max(1, round(side * scale / MULTIPLE)) * MULTIPLE for side in (height, width))
+    return h, w
 
 
 def parity_depth(
@@ -362,7 +352,7 @@ def smooth_resize(
     blurred = frames
     for axis in (0, 1):
         sigma = max((frames.shape[2 + axis] / size[axis] - 1) / 2, 1e-3)
-        # Always odd, two sigmas to each side, so that the blur stays centred.
+        # Always odd, two sigmas to each side, so that the blur stays centered.
         width = int(max(4 * sigma, 3)) // 2 * 2 + 1
         offsets = torch.arange(width, dtype=frames.dtype, device=frames.device) - width // 2
         kernel = torch.exp(-(offsets**2) / (2 * sigma**2))

@@ -1,7 +1,7 @@
 """DINOv2 ViT-S/14 (Oquab et al. 2023) as a frozen feature extractor, its weights shipped in 8 bits.
 
 The one thing a reader would get wrong: the input is in [0, 1] as everywhere here; the ImageNet
-normalisation happens inside.
+normalization happens inside.
 """
 
 from pathlib import Path
@@ -45,7 +45,7 @@ class Block(nn.Module):
 
 
 class Dinov2(nn.Module):
-    """The ViT-S/14 encoder; a call returns the normalised patch tokens of four depths."""
+    """The ViT-S/14 encoder; a call returns the normalized patch tokens of four depths."""
 
     mean: Tensor
     std: Tensor
@@ -57,12 +57,8 @@ class Dinov2(nn.Module):
         self.patches = nn.Conv2d(3, channels, PATCH, stride=PATCH)
         self.blocks = nn.ModuleList(Block(channels, heads) for _ in range(blocks))
         self.norm = nn.LayerNorm(channels, eps=1e-6)
-        self.register_buffer(
-            "mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None], persistent=False
-        )
-        self.register_buffer(
-            "std", torch.tensor([0.229, 0.224, 0.225])[:, None, None], persistent=False
-        )
+        for name, rgb in (("mean", (0.485, 0.456, 0.406)), ("std", (0.229, 0.224, 0.225))):
+            self.register_buffer(name, torch.tensor(rgb)[:, None, None], persistent=False)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B D h w"]]:
         """Features of each of `STAGES` on the token grid, h = H / 14.
@@ -75,9 +71,13 @@ class Dinov2(nn.Module):
             raise ValueError(f"Image sides must be multiples of {PATCH}; got {height} by {width}.")
         tokens = self.patches((images - self.mean) / self.std)
         h, w = tokens.shape[2:]
-        tokens = rearrange(tokens, "b d h w -> b (h w) d")
-        x = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
-        x = x + self._positions(h, w)
+        # The learned 37 x 37 grid of positions, resized to this image's.
+        grid = round((self.position.shape[1] - 1) ** 0.5)
+        positions = rearrange(self.position[:, 1:], "b (h w) d -> b d h w", h=grid)
+        if (h, w) != (grid, grid):
+            positions = F.interpolate(positions, (h, w), mode="bicubic", align_corners=False)
+        first = (self.cls_token + self.position[:, :1]).expand(len(tokens), -1, -1)
+        x = torch.cat([first, rearrange(tokens + positions, "b d h w -> b (h w) d")], dim=1)
         features = []
         for i, block in enumerate(self.blocks):
             x = block(x)
@@ -85,21 +85,9 @@ class Dinov2(nn.Module):
                 features.append(rearrange(self.norm(x)[:, 1:], "b (h w) d -> b d h w", h=h))
         return features
 
-    def _positions(self, h: int, w: int) -> Float[Tensor, "_ L D"]:
-        """The learned 37 x 37 grid of positions, resized to this image's."""
-        grid = round((self.position.shape[1] - 1) ** 0.5)
-        patches = rearrange(self.position[:, 1:], "b (h w) d -> b d h w", h=grid)
-        if (h, w) != (grid, grid):
-            patches = F.interpolate(patches, (h, w), mode="bicubic", align_corners=False)
-        return torch.cat([self.position[:, :1], rearrange(patches, "b d h w -> b (h w) d")], dim=1)
-
 
 def load_dinov2(path: Path = WEIGHTS) -> Dinov2:
-    """The frozen encoder, ready to use.
-
-    Raises:
-        FileNotFoundError: if the weights are not there.
-    """
+    """The frozen encoder, ready to use."""
     model = Dinov2()
     model.load_state_dict(read_quantized(path))
     return model.eval().requires_grad_(False)
@@ -121,32 +109,15 @@ def quantize(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def read_quantized(path: Path) -> dict[str, Tensor]:
-    """A file written from `quantize`, as float32.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-    """
-    with safe_open(str(existing_weights(path)), framework="pt") as file:
+    """A file written from `quantize`, as float32."""
+    with safe_open(str(path), framework="pt") as file:
         stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     state = {}
     for name, value in stored.items():
         if name.endswith(".scale") and value.ndim == 1 and name.removesuffix(".scale") in stored:
             continue
-        scale = stored.get(name + ".scale")
-        if scale is None:
-            state[name] = value.float()
-        else:
+        state[name] = value.float()
+        if name + ".scale" in stored:
             shape = (-1,) + (1,) * (value.ndim - 1)
-            state[name] = value.float() * scale.float().reshape(shape)
+            state[name] *= stored[name + ".scale"].float().reshape(shape)
     return state
-
-
-def existing_weights(path: Path) -> Path:
-    """The same path, if there is a file.
-
-    Raises:
-        FileNotFoundError: if there is none.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"Expected weights at {path}; reinstall or give another path.")
-    return path

@@ -3,7 +3,7 @@
 A frozen DINOv2 ViT-S/14 and two small decoders after DPT (Ranftl et al. 2021), trained on rendered
 scenes and on photographs without depth. It gives relative disparity of each frame at two sevenths
 of the working size; that is made consistent over the clip and brought to the video's own size along
-the edges of its colours.
+the edges of its colors.
 
 The one thing a reader would get wrong: scale is unknown. The nearest things lie at about depth 1,
 whatever their true distance, and the field of view is what the caller says, not what was seen.
@@ -11,6 +11,7 @@ whatever their true distance, and the field of view is what the caller says, not
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,11 +22,14 @@ from tqdm.auto import tqdm
 
 from ..geometry.cameras import focal_from_fov, intrinsics
 from ..video.clip import Depth, Video
-from .dinov2 import CHANNELS, PATCH, STAGES, existing_weights, load_dinov2, read_quantized
+from .dinov2 import CHANNELS, PATCH, STAGES, load_dinov2, read_quantized
 from .dinov2 import WEIGHTS as BACKBONE_WEIGHTS
 from .temporal import align_over_time, disparity_to_depth
 
 WEIGHTS = Path(__file__).parents[1] / "assets" / "depth" / "decoder_fp16.safetensors"
+
+_zero_padded = partial(nn.Conv2d, padding=1)
+_resized = partial(F.interpolate, mode="bilinear", align_corners=False)
 
 
 class Convolution(nn.Conv2d):
@@ -33,9 +37,6 @@ class Convolution(nn.Conv2d):
 
     `padding_mode="replicate"` means the same; it leaves bfloat16, which doubles the training time.
     """
-
-    def __init__(self, inward: int, outward: int, stride: int = 1):
-        super().__init__(inward, outward, 3, stride=stride)
 
     def forward(self, x: Float[Tensor, "B C h w"]) -> Float[Tensor, "B _C _h _w"]:
         x = torch.cat([x[..., :1, :], x, x[..., -1:, :]], dim=-2)
@@ -45,17 +46,13 @@ class Convolution(nn.Conv2d):
 class ResidualUnit(nn.Module):
     """Two 3x3 convolutions around which the input is passed on."""
 
-    def __init__(self, convolution: Callable[[int, int], nn.Module], channels: int):
+    def __init__(self, convolution: Callable[[int, int, int], nn.Module], channels: int):
         super().__init__()
-        self.first = convolution(channels, channels)
-        self.second = convolution(channels, channels)
+        self.first = convolution(channels, channels, 3)
+        self.second = convolution(channels, channels, 3)
 
     def forward(self, x: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
         return x + self.second(F.gelu(self.first(F.gelu(x))))
-
-
-def zero_padded(inward: int, outward: int) -> nn.Conv2d:
-    return nn.Conv2d(inward, outward, 3, padding=1)
 
 
 class NarrowDecoder(nn.Module):
@@ -64,33 +61,32 @@ class NarrowDecoder(nn.Module):
     def __init__(self, wide: int = 96, middle: int = 64, narrow: int = 32):
         super().__init__()
         sizes = (narrow, middle, wide, wide)
-        self.inward = nn.ModuleList(nn.Conv2d(CHANNELS, size, 1) for size in sizes[: len(STAGES)])
-        self.deep = nn.ModuleList(ResidualUnit(zero_padded, wide) for _ in range(2))
+        self.inward = nn.ModuleList(nn.Conv2d(CHANNELS, size, 1) for size in sizes)
+        self.deep = nn.ModuleList(ResidualUnit(_zero_padded, wide) for _ in range(2))
         self.to_middle = nn.Conv2d(wide, middle, 1)
-        self.mid = ResidualUnit(zero_padded, middle)
+        self.mid = ResidualUnit(_zero_padded, middle)
         self.to_narrow = nn.Conv2d(middle, narrow, 1)
         self.edges = nn.Sequential(
             nn.Conv2d(3, 16, 3, stride=2, padding=1), nn.GELU(), nn.Conv2d(16, narrow, 3, padding=1)
         )
-        self.fine = nn.ModuleList(ResidualUnit(zero_padded, narrow) for _ in range(2))
+        self.fine = nn.ModuleList(ResidualUnit(_zero_padded, narrow) for _ in range(2))
         self.outward = nn.Conv2d(narrow, 1, 3, padding=1)
 
     def forward(
         self, features: list[Float[Tensor, "B D h w"]], images: Float[Tensor, "B 3 H W"]
     ) -> Float[Tensor, "B 1 _h _w"]:
         """Disparity >= 0 on a grid four times as fine as the tokens; 0 is infinitely far."""
-        early, second, third, late = (
-            inward(f) for inward, f in zip(self.inward, features, strict=True)
-        )
+        early, second, third, late = (f(x) for f, x in zip(self.inward, features, strict=True))
         h, w = late.shape[2:]
         x = self.deep[1](self.deep[0](late) + third)
-        x = self.mid(_enlarged(self.to_middle(x) + second, 2 * h, 2 * w))
-        small = F.interpolate(images, (8 * h, 8 * w), mode="bilinear", align_corners=False)
-        x = _enlarged(self.to_narrow(x), 4 * h, 4 * w) + _enlarged(early, 4 * h, 4 * w)
-        x = x + self.edges(small * 2 - 1)
+        x = self.mid(_resized(self.to_middle(x) + second, (2 * h, 2 * w)))
+        x = _resized(self.to_narrow(x), (4 * h, 4 * w)) + _resized(early, (4 * h, 4 * w))
+        x = x + self.edges(_resized(images, (8 * h, 8 * w)) * 2 - 1)
         for unit in self.fine:
             x = unit(x)
-        return without_rim(F.softplus(self.outward(F.gelu(x))))
+        # The padding's zeros show in the outermost cells, which get their inner neighbors' values.
+        inner = F.softplus(self.outward(F.gelu(x)))[..., 1:-1, 1:-1]
+        return F.pad(inner, (1, 1, 1, 1), mode="replicate")
 
 
 class WideDecoder(nn.Module):
@@ -105,29 +101,25 @@ class WideDecoder(nn.Module):
         self.mid = nn.ModuleList(ResidualUnit(Convolution, middle) for _ in range(2))
         self.to_narrow = nn.Conv2d(middle, narrow, 1)
         self.edges = nn.Sequential(
-            Convolution(3, 24, stride=2),
-            nn.GELU(),
-            Convolution(24, narrow),
+            Convolution(3, 24, 3, stride=2), nn.GELU(), Convolution(24, narrow, 3)
         )
         self.fine = nn.ModuleList(ResidualUnit(Convolution, narrow) for _ in range(2))
-        self.outward = Convolution(narrow, 1)
+        self.outward = Convolution(narrow, 1, 3)
 
     def forward(
         self, features: list[Float[Tensor, "B D h w"]], images: Float[Tensor, "B 3 H W"]
     ) -> Float[Tensor, "B 1 _h _w"]:
-        """As of `NarrowDecoder`."""
-        early, second, third, late = (
-            inward(f) for inward, f in zip(self.inward, features, strict=True)
-        )
+        """As `NarrowDecoder`."""
+        early, second, third, late = (f(x) for f, x in zip(self.inward, features, strict=True))
         h, w = late.shape[2:]
         x = self.deep[0](late) + third
         x = self.deep[1](x) + second
         x = self.deep[3](self.deep[2](x))
-        x = _enlarged(self.to_middle(x) + self.early_to_middle(early), 2 * h, 2 * w)
+        x = _resized(self.to_middle(x) + self.early_to_middle(early), (2 * h, 2 * w))
         for unit in self.mid:
             x = unit(x)
-        small = F.interpolate(images, (8 * h, 8 * w), mode="bilinear", align_corners=False)
-        x = _enlarged(self.to_narrow(x), 4 * h, 4 * w) + self.edges(small * 2 - 1)
+        small = _resized(images, (8 * h, 8 * w))
+        x = _resized(self.to_narrow(x), (4 * h, 4 * w)) + self.edges(small * 2 - 1)
         for unit in self.fine:
             x = unit(x)
         return F.softplus(self.outward(F.gelu(x)))
@@ -143,7 +135,7 @@ class DepthDecoder(nn.Module):
     def forward(
         self, features: list[Float[Tensor, "B D h w"]], images: Float[Tensor, "B 3 H W"]
     ) -> Float[Tensor, "B 1 _h _w"]:
-        """As of `NarrowDecoder`; scales are made equal first, since neither knows the scale."""
+        """As `NarrowDecoder`; scales are made equal first, since neither knows the scale."""
         maps = [self.narrow(features, images), self.wide(features, images)]
         means = [m.mean(dim=(1, 2, 3), keepdim=True).clamp_min(1e-6) for m in maps]
         return (means[0] + means[1]) / 4 * (maps[0] / means[0] + maps[1] / means[1])
@@ -164,24 +156,19 @@ class EmbeddedDepth:
     chunk: int = 4
     """Frames at a time."""
 
-    @classmethod
-    def load(
-        cls, weights: Path | None = None, *, device: torch.device | str = "cpu"
-    ) -> "EmbeddedDepth":
-        """The estimator; a missing file of weights is told now instead of at the first clip.
-
-        Raises:
-            FileNotFoundError: if the weights are not there.
-        """
-        for path in (BACKBONE_WEIGHTS, weights or WEIGHTS):
-            existing_weights(path)
-        return cls(weights=weights, device=device)
+    def __post_init__(self) -> None:
+        """Raises FileNotFoundError now, not at the first clip, if a file of weights is missing."""
+        for path in (BACKBONE_WEIGHTS, self.weights or WEIGHTS):
+            if not path.is_file():
+                raise FileNotFoundError(
+                    f"Expected weights at {path}; reinstall or give another path."
+                )
 
     def __call__(self, video: Video) -> Depth:
         """Depth at the video's size, from about 1 (nearest) to at most 60 (sky).
 
         Raises:
-            ValueError: an empty clip, or a field of view that is none.
+            ValueError: an empty clip, or a field of view outside 0 to 180 degrees.
         """
         if len(video) == 0:
             raise ValueError("Expected at least one frame; got an empty clip.")
@@ -205,7 +192,9 @@ class EmbeddedDepth:
         """Relative disparity of each frame by itself, coarse, on the CPU; 0 is infinitely far."""
         height, width = working_size(video.height, video.width, self.working_short_side)
         backbone = load_dinov2().to(self.device)
-        decoder = load_decoder(self.weights or WEIGHTS).to(self.device)
+        decoder = DepthDecoder()
+        decoder.load_state_dict(read_quantized(self.weights or WEIGHTS))
+        decoder.requires_grad_(False).eval().to(self.device)
         out = []
         for frames in tqdm(video.frames.split(self.chunk), desc="depth", leave=False):
             images = F.interpolate(
@@ -213,17 +202,6 @@ class EmbeddedDepth:
             )
             out.append(decoder(backbone(images), images).float().cpu())
         return torch.cat(out)
-
-
-def load_decoder(path: Path) -> DepthDecoder:
-    """The trained decoder, ready to use.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-    """
-    decoder = DepthDecoder()
-    decoder.load_state_dict(read_quantized(path))
-    return decoder.eval().requires_grad_(False)
 
 
 def working_size(height: int, width: int, short_side: int) -> tuple[int, int]:
@@ -236,19 +214,11 @@ def working_size(height: int, width: int, short_side: int) -> tuple[int, int]:
     return min(sides[0], 4 * short_side), min(sides[1], 4 * short_side)
 
 
-def without_rim(disparity: Float[Tensor, "T 1 h w"]) -> Float[Tensor, "T 1 h w"]:
-    """The outermost cells given their inner neighbours' values.
-
-    Zero-padded convolutions see zeros beyond the border, and the last cell shows it.
-    """
-    return F.pad(disparity[..., 1:-1, 1:-1], (1, 1, 1, 1), mode="replicate")
-
-
 def sharpen_steps(disparity: Float[Tensor, "T 1 h w"]) -> Float[Tensor, "T 1 h w"]:
     """Ramps between near and far made into steps; slopes of the ground are left alone.
 
-    Where the 5x5 neighbourhood spans more than a fair part of the frame's disparity, a cell takes
-    on the neighbourhood's smallest or largest value, whichever is closer (a toggle mapping). A
+    Where the 5x5 neighborhood spans more than a fair part of the frame's disparity, a cell takes
+    on the neighborhood's smallest or largest value, whichever is closer (a toggle mapping). A
     ramp would be drawn as a curtain of points that hang between person and background.
     """
     near = F.max_pool2d(F.pad(disparity, (2, 2, 2, 2), mode="replicate"), 5, stride=1)
@@ -262,15 +232,20 @@ def sharpen_steps(disparity: Float[Tensor, "T 1 h w"]) -> Float[Tensor, "T 1 h w
 def joint_upsample(
     coarse: Float[Tensor, "T 1 h w"], frames: Float[Tensor, "T 3 H W"], color_sigma: float = 0.07
 ) -> Float[Tensor, "T 1 H W"]:
-    """Coarse values brought to the frames' size, their steps moved onto the steps of the colours.
+    """Coarse values brought to the frames' size, their steps moved onto the steps of the colors.
 
     Joint bilateral upsampling (Kopf et al. 2007): a pixel averages the 5x5 nearest cells, weighted
-    by distance and by how much the cell's mean colour is its own.
+    by distance and by how much the cell's mean color is its own.
     """
     h, w = coarse.shape[2:]
     size = frames.shape[2:]
     colors = F.interpolate(frames, (h, w), mode="area")
-    y, x = _offsets(size[0], h).to(frames)[:, None], _offsets(size[1], w).to(frames)
+    # Where in its cell each pixel lies, in cells from the middle: -0.5 to 0.5.
+    y, x = (
+        ((torch.arange(n) + 0.5) * cells / n - torch.arange(n) * cells // n - 0.5).to(frames)
+        for n, cells in zip(size, (h, w), strict=True)
+    )
+    y = y[:, None]
     total, weights = torch.zeros_like(frames[:, :1]), torch.zeros_like(frames[:, :1])
     padded, padded_colors = (F.pad(v, (2, 2, 2, 2), mode="replicate") for v in (coarse, colors))
     for dy in range(-2, 3):
@@ -280,18 +255,7 @@ def joint_upsample(
             color = F.interpolate(padded_colors[window], size, mode="nearest")
             away = ((y - dy) ** 2 + (x - dx) ** 2) / (2 * 0.8**2)
             unlike = (frames - color).square().sum(dim=1, keepdim=True) / (2 * color_sigma**2)
-            # A colour that no cell has must still find a value: the floor leaves it the nearest.
+            # A color that no cell has must still find a value: the floor leaves it the nearest.
             weight = torch.exp(-away) * (torch.exp(-unlike) + 1e-4)
             total, weights = total + weight * value, weights + weight
     return total / weights
-
-
-def _offsets(size: int, cells: int) -> Float[Tensor, " n"]:
-    """Of each pixel, where in its cell it lies, in cells from the middle: -0.5 to 0.5."""
-    at = (torch.arange(size) + 0.5) * cells / size
-    index = torch.div(torch.arange(size) * cells, size, rounding_mode="floor")
-    return at - index - 0.5
-
-
-def _enlarged(x: Float[Tensor, "B C h w"], height: int, width: int) -> Float[Tensor, "B C _h _w"]:
-    return F.interpolate(x, (height, width), mode="bilinear", align_corners=False)

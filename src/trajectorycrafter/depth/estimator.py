@@ -12,12 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from ..config.redirect import QUALITY, Way
-from ..geometry.cameras import (
-    check_cameras,
-    focal_from_fov,
-    intrinsics,
-    static_cameras,
-)
+from ..geometry.cameras import check_cameras, focal_from_fov, intrinsics, static_cameras
 from ..runtime.plugins import load_plugin, unknown_name
 from ..video.clip import Depth, Video
 
@@ -32,6 +27,14 @@ NAMES = {
     "module:attribute": "an object of your own that takes a Video and returns a Depth",
 }
 """What `load_depth_estimator` understands."""
+
+
+def check_depth_name(name: str) -> None:
+    """Raises ValueError, naming the nearest, unless `name` is one of `NAMES`; loads nothing."""
+    kind, _, rest = name.partition(":")
+    plain = ("embedded", "depthcrafter")
+    if name not in plain and (not kind or not rest or kind in plain):
+        raise ValueError(unknown_name(name, "depth estimator", NAMES))
 
 
 @runtime_checkable
@@ -62,20 +65,36 @@ def load_depth_estimator(
         seed: of the estimators that draw random numbers.
 
     Raises:
-        ValueError: an unknown name, or a field of view that is none.
+        ValueError: an unknown name, or a field of view outside 0 to 180 degrees.
         FileNotFoundError: weights or a file that is not there.
     """
     if fov_deg is not None:
         focal_from_fov(fov_deg, 1)
-    estimator = _load(
-        name,
-        weights=weights,
-        device=torch.device(device),
-        dtype=dtype,
-        fov_deg=fov_deg,
-        way=way,
-        seed=seed,
-    )
+    check_depth_name(name)
+    device = torch.device(device)
+    kind, _, rest = name.partition(":")
+    if name == "embedded":
+        from .embedded import EmbeddedDepth
+
+        estimator: DepthEstimator = EmbeddedDepth(device=device)
+    elif name == "depthcrafter":
+        from .depthcrafter import DepthCrafter
+
+        # Published as float16 numbers and run so; bfloat16 would drop three of their ten digits.
+        half = torch.float16 if dtype == torch.bfloat16 else dtype
+        estimator = DepthCrafter.from_pretrained(
+            weights, device=device, dtype=half, way=way, seed=seed
+        )
+    elif kind == "huggingface":
+        from .huggingface import HuggingFaceDepth
+
+        estimator = HuggingFaceDepth.from_pretrained(rest, weights, device=device, fov_deg=fov_deg)
+    elif kind == "file":
+        from .from_file import DepthFile
+
+        estimator = DepthFile(Path(rest))
+    else:
+        estimator = load_plugin(name, "depth estimator", NAMES)
     return completed(estimator, fov_deg=fov_deg, way=way)
 
 
@@ -83,12 +102,9 @@ def completed(
     estimator: DepthEstimator, *, fov_deg: float | None = None, way: Way = QUALITY
 ) -> DepthEstimator:
     """The same estimator with its results checked and given intrinsics; for objects of your own."""
-
-    def estimate(video: Video) -> Depth:
-        depth = check_depth(estimator(video), video)
-        return with_intrinsics(depth, fov_deg=fov_deg, way=way)
-
-    return estimate
+    return lambda video: with_intrinsics(
+        check_depth(estimator(video), video), fov_deg=fov_deg, way=way
+    )
 
 
 def with_intrinsics(depth: Depth, *, fov_deg: float | None = None, way: Way = QUALITY) -> Depth:
@@ -127,25 +143,12 @@ def check_depth(depth: Any, video: Video) -> Depth:
     if came != expected:
         raise ValueError(
             f"Expected depth of shape {expected} (frames, 1, height, width) for this clip; got "
-            f"{came}. "
-            f"{_remedy(expected, came)}"
+            f"{came}. {_remedy(expected, came)}"
         )
     if tuple(depth.valid.shape) != came:
         raise ValueError(
             f"Depth.valid must have the shape of z, {came}; got {tuple(depth.valid.shape)}."
         )
-    _check_values(depth)
-    if depth.K is not None:
-        if tuple(depth.K.shape) != (len(video), 3, 3):
-            raise ValueError(
-                f"Expected one K per frame, shape {(len(video), 3, 3)}; got {tuple(depth.K.shape)}."
-            )
-        check_cameras(static_cameras(depth.K, video.height, video.width), "depth")
-    return depth
-
-
-def _check_values(depth: Depth) -> None:
-    """Every frame has something to lift, and what is called valid is a distance."""
     for name, wrong in (
         ("not finite", ~torch.isfinite(depth.z)),
         ("zero or negative", depth.z <= 0),
@@ -164,6 +167,13 @@ def _check_values(depth: Depth) -> None:
             f"Depth of frame {int(empty.nonzero()[0])} has no valid pixel (all are zero, negative, "
             "NaN or infinite); choose other frames or another depth estimator."
         )
+    if depth.K is not None:
+        if tuple(depth.K.shape) != (len(video), 3, 3):
+            raise ValueError(
+                f"Expected one K per frame, shape {(len(video), 3, 3)}; got {tuple(depth.K.shape)}."
+            )
+        check_cameras(static_cameras(depth.K, video.height, video.width), "depth")
+    return depth
 
 
 def _remedy(expected: tuple[int, ...], came: tuple[int, ...]) -> str:
@@ -176,41 +186,7 @@ def _remedy(expected: tuple[int, ...], came: tuple[int, ...]) -> str:
 
 
 def _released_intrinsics(frames: int, height: int, width: int) -> torch.Tensor:
-    """f = 500, centre (512, 288) at 576x1024 with pixel centres at integers; ours lie at +0.5."""
+    """f = 500, center (512, 288) at 576x1024 with pixel centers at integers; ours lie at +0.5."""
     K = intrinsics(500.0, 576, 1024, frames)
     K[:, :2, 2] += 0.5
     return static_cameras(K, 576, 1024).resized(height, width).K
-
-
-def _load(
-    name: str,
-    *,
-    weights: Path | None,
-    device: torch.device,
-    dtype: torch.dtype,
-    fov_deg: float | None,
-    way: Way,
-    seed: int,
-) -> DepthEstimator:
-    kind, _, rest = name.partition(":")
-    if name == "embedded":
-        from .embedded import EmbeddedDepth
-
-        return EmbeddedDepth.load(device=device)
-    if name == "depthcrafter":
-        from .depthcrafter import DepthCrafter
-
-        # Published as float16 numbers and run so; bfloat16 would drop three of their ten digits.
-        half = torch.float16 if dtype == torch.bfloat16 else dtype
-        return DepthCrafter.from_pretrained(weights, device=device, dtype=half, way=way, seed=seed)
-    if kind == "huggingface" and rest:
-        from .huggingface import HuggingFaceDepth
-
-        return HuggingFaceDepth.from_pretrained(rest, weights, device=device, fov_deg=fov_deg)
-    if kind == "file" and rest:
-        from .from_file import DepthFile
-
-        return DepthFile(Path(rest))
-    if kind and rest and kind not in ("embedded", "depthcrafter"):
-        return load_plugin(name, "depth estimator", NAMES)
-    raise ValueError(unknown_name(name, "depth estimator", NAMES))

@@ -1,13 +1,12 @@
 """How far is far: the distance of the pivot in a scene, and how wide a path is for it.
 
 The one thing a reader would get wrong: `scene_radius` is a quarter's quantile of valid depth, since
-what a film is about stands before its background; `released_radius` is the one centre pixel of
+what a film is about stands before its background; `released_radius` is the one center pixel of
 frame 0, capped, as the released system has it.
 """
 
 import math
 
-from ..geometry.trajectories import Trajectory
 from ..video.clip import Depth
 
 RELEASED_MAX_RADIUS = 5.0
@@ -45,32 +44,6 @@ def scene_radius(depth: Depth, frame: int = 0, region: float = 1.0, share: float
 
 
 def released_radius(depth: Depth, scale: float = 1.0) -> float:
-    """The released pivot distance: centre depth of frame 0 times `scale`, at most 5."""
+    """The released pivot distance: center depth of frame 0 times `scale`, at most 5."""
     height, width = depth.z.shape[-2:]
     return min(float(depth.z[0, 0, height // 2, width // 2]) * scale, RELEASED_MAX_RADIUS)
-
-
-def check_ranges(trajectory: Trajectory) -> list[str]:
-    """Warnings, a sentence each, where a path leaves the ranges the released system documents.
-
-    Angles under 60 degrees, dolly under 0.6 of the radius, pan under 4 depth units (0.8 of the
-    radius). Absolute cameras are not judged.
-    """
-    largest_pan, unit = (
-        (4.0, "depth units") if trajectory.pan_unit == "scene" else (0.8, "of the radius")
-    )
-    limits = [
-        ("elevation", trajectory.elevation_deg, 60.0, "degrees"),
-        ("azimuth", trajectory.azimuth_deg, 60.0, "degrees"),
-        ("dolly", trajectory.dolly, 0.6, "of the radius"),
-        ("pan", trajectory.pan, largest_pan, unit),
-    ]
-    warnings = []
-    for name, value, limit, unit in limits:
-        largest = float(value.abs().max())
-        if largest > limit * (1 + 1e-6):
-            warnings.append(
-                f"{name} reaches {largest:.3g} {unit}; beyond {limit:g} much of the view is "
-                "invented."
-            )
-    return warnings

@@ -1,15 +1,15 @@
 """Pinhole cameras over time.
 
-The one thing a reader would get wrong: pixel centres lie at +0.5, so the centre of an image of
+The one thing a reader would get wrong: pixel centers lie at +0.5, so the center of an image of
 width W is x = W/2 in `K`, and pixel (row 0, column 0) is the point (0.5, 0.5). The released system
-puts centres at integers; add 0.5 to its principal point to get ours.
+puts centers at integers; add 0.5 to its principal point to get ours.
 """
 
 import math
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from .transforms import rigid_inverse, transform_points
@@ -22,7 +22,7 @@ class Cameras:
     world_to_camera: Float[Tensor, "T 4 4"]
     """Rigid; the world is the first source camera unless said otherwise."""
     K: Float[Tensor, "T 3 3"]
-    """Intrinsics in pixels, pixel centres at +0.5."""
+    """Intrinsics in pixels, pixel centers at +0.5."""
     height: int
     width: int
 
@@ -55,7 +55,7 @@ class Cameras:
         return homogeneous[..., :2] / homogeneous[..., 2:], z
 
     def rays(self) -> Float[Tensor, "T H W 3"]:
-        """Camera-space directions through the pixel centres, scaled to depth 1."""
+        """Camera-space directions through the pixel centers, scaled to depth 1."""
         device, dtype = self.K.device, self.K.dtype
         x = torch.arange(self.width, device=device, dtype=dtype) + 0.5
         y = torch.arange(self.height, device=device, dtype=dtype) + 0.5
@@ -80,13 +80,6 @@ class Cameras:
         K[:, 1, 2] -= top
         return replace(self, K=K, height=height, width=width)
 
-    def zoomed(self, factor: Float[Tensor, " T"]) -> "Cameras":
-        """Focal lengths times `factor`, principal point kept."""
-        K = self.K.clone()
-        K[:, 0, 0] *= factor
-        K[:, 1, 1] *= factor
-        return replace(self, K=K)
-
     @property
     def horizontal_fov_deg(self) -> Float[Tensor, " T"]:
         return torch.rad2deg(2 * torch.atan(self.width / 2 / self.K[:, 0, 0]))
@@ -98,7 +91,7 @@ class Cameras:
 def intrinsics(
     focal: float | Float[Tensor, " T"], height: int, width: int, frames: int = 1
 ) -> Float[Tensor, "T 3 3"]:
-    """K with square pixels and a centred principal point, one per frame.
+    """K with square pixels and a centered principal point, one per frame.
 
     Args:
         focal: pixels; one number or one per frame.
@@ -139,27 +132,27 @@ def check_cameras(cameras: Cameras, name: str = "cameras") -> Cameras:
         raise ValueError(f"{name}: expected a size > 0; got {cameras.height}x{cameras.width}.")
     matrix, K = cameras.world_to_camera, cameras.K
     for label, value in (("world_to_camera", matrix), ("K", K)):
-        frame = _first(~torch.isfinite(value).flatten(1).all(dim=1))
-        if frame is not None:
-            raise ValueError(f"{name}: {label} of frame {frame} has a number that is not finite.")
-    frame = _first((K[:, 0, 0] <= 0) | (K[:, 1, 1] <= 0) | (torch.linalg.det(K).abs() < 1e-9))
-    if frame is not None:
+        bad = (~torch.isfinite(value)).flatten(1).any(dim=1).nonzero()
+        if len(bad):
+            raise ValueError(
+                f"{name}: {label} of frame {int(bad[0])} has a number that is not finite."
+            )
+    bad = (K[:, 0, 0] <= 0) | (K[:, 1, 1] <= 0) | (torch.linalg.det(K).abs() < 1e-9)
+    if bad.any():
+        frame = int(bad.nonzero()[0])
         raise ValueError(
             f"{name}: K of frame {frame} is singular or has a focal length that is not positive "
             f"(got fx={K[frame, 0, 0]:g}, fy={K[frame, 1, 1]:g}); give focal lengths in pixels."
         )
     rotation = matrix[:, :3, :3]
     identity = torch.eye(3, dtype=rotation.dtype, device=rotation.device)
-    error = (rotation @ rotation.transpose(-1, -2) - identity).abs().flatten(1).amax(dim=1)
-    frame = _first((error > 1e-3) | (torch.linalg.det(rotation) < 0))
-    if frame is not None:
+    error = (rotation @ rotation.mT - identity).abs().flatten(1).amax(dim=1)
+    bad = (error > 1e-3) | (torch.linalg.det(rotation) < 0)
+    if bad.any():
+        frame = int(bad.nonzero()[0])
         raise ValueError(
             f"{name}: world_to_camera of frame {frame} is not a rotation and a shift (determinant "
             f"{torch.linalg.det(rotation[frame]):.3g}, off orthonormal by {error[frame]:.3g}); "
             "check scale and handedness."
         )
     return cameras
-
-
-def _first(bad: Bool[Tensor, " T"]) -> int | None:
-    return int(bad.nonzero()[0]) if bad.any() else None

@@ -51,41 +51,24 @@ def interpolate(
     if len(y) == 1:
         result = np.full(frames, y[0])
     elif interpolation == "smoothing" and len(y) > 3:
-        result = _released_smoothing(x, y, np.clip(at, x[0], x[-1]))
+        # The default smoothing lets the curve miss the numbers; the released code then puts the
+        # first and last number back, which makes a jump at both ends. Kept for parity only.
+        result = np.asarray(UnivariateSpline(x, y)(np.clip(at, x[0], x[-1])))
+        result[0], result[-1] = y[0], y[-1]
     elif interpolation == "spline" and (len(y) > 2 or ease):
-        result = _shape_preserving(x, y, np.clip(at, x[0], x[-1]), ease)
+        slopes = np.asarray(PchipInterpolator(x, y).derivative()(x))
+        if ease:
+            slopes[0] = slopes[-1] = 0.0
+        result = np.asarray(CubicHermiteSpline(x, y, slopes)(np.clip(at, x[0], x[-1])))
     else:
         result = np.interp(at, x, y)
     return torch.from_numpy(result).float()
 
 
-def _released_smoothing(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:
-    # The default smoothing lets the curve miss the numbers; the released code then puts the first
-    # and last number back, which makes a jump at both ends. Kept for parity only.
-    result = np.asarray(UnivariateSpline(x, y)(at))
-    result[0], result[-1] = y[0], y[-1]
-    return result
-
-
-def _shape_preserving(x: np.ndarray, y: np.ndarray, at: np.ndarray, ease: bool) -> np.ndarray:
-    slopes = np.asarray(PchipInterpolator(x, y).derivative()(x))
-    if ease:
-        slopes[0] = slopes[-1] = 0.0
-    return np.asarray(CubicHermiteSpline(x, y, slopes)(at))
-
-
-def resample_numbers(value: Tensor, at: np.ndarray) -> Tensor:
-    """One number or row per frame, linearly interpolated at the frame positions `at`."""
-    columns = value.reshape(value.shape[0], -1).double().numpy().T
-    knots = np.arange(value.shape[0])
-    rows = np.stack([np.interp(at, knots, column) for column in columns], axis=-1)
-    return torch.from_numpy(rows).to(value.dtype).reshape(len(at), *value.shape[1:])
-
-
 def resample_cameras(
     cameras: Cameras, frames: int, times: Sequence[float] | np.ndarray | None = None
 ) -> Cameras:
-    """A path of cameras in another number of frames: slerp of rotations, cubic spline of centres.
+    """A path of cameras in another number of frames: slerp of rotations, cubic spline of centers.
 
     Args:
         frames: wanted number of frames, evenly spaced from the first to the last camera.

@@ -6,14 +6,13 @@ the scene radius, a factor on the focal length), so the same number means differ
 
 import difflib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from .interpolation import interpolate
 from .modes import Mode, with_mode
 from .trajectories import Trajectory
 
@@ -26,14 +25,9 @@ class Preset:
     """Default size of the move, in `unit`."""
     unit: str
     summary: str
-    curves: Callable[[Float[Tensor, " T"], float], dict[str, Float[Tensor, " T"]]] = field(
-        repr=False
-    )
+    curves: Mapping[str, float] | Callable[[Tensor, float], dict[str, Tensor]] = field(repr=False)
+    """Straight lines from 0 to a factor times the amount, or curves over time."""
     mode: Mode = "gradual"
-
-
-def _line(sign: float = 1.0, **names: float) -> Callable[[Tensor, float], dict[str, Tensor]]:
-    return lambda t, amount: {name: sign * factor * amount * t for name, factor in names.items()}
 
 
 def _zoom(t: Tensor, factor: float) -> dict[str, Tensor]:
@@ -67,26 +61,24 @@ def _arc(t: Tensor, angle_deg: float) -> dict[str, Tensor]:
 # Signs are those of the released buttons. Amounts are about a third of theirs: what a classical
 # fill and depth without a true scale still bear; a generative model bears more (`amount`).
 PRESETS: dict[str, Preset] = {
-    "orbit-left": Preset(10, "degrees", "around the subject to the left", _line(-1, azimuth_deg=1)),
-    "orbit-right": Preset(10, "degrees", "around the subject to the right", _line(azimuth_deg=1)),
-    "orbit-up": Preset(8, "degrees", "up and over the subject", _line(elevation_deg=1)),
-    "orbit-down": Preset(
-        6, "degrees", "down, looking up at the subject", _line(-1, elevation_deg=1)
-    ),
-    "pan-left": Preset(0.15, "radius", "straight to the left", _line(-1, right=1)),
-    "pan-right": Preset(0.15, "radius", "straight to the right", _line(right=1)),
-    "pan-up": Preset(0.15, "radius", "straight up", _line(up=1)),
-    "pan-down": Preset(0.15, "radius", "straight down", _line(-1, up=1)),
-    "dolly-in": Preset(0.25, "radius", "forward, towards the subject", _line(dolly=1)),
-    "dolly-out": Preset(0.25, "radius", "backward", _line(-1, dolly=1)),
+    "orbit-left": Preset(10, "degrees", "around the subject to the left", {"azimuth_deg": -1}),
+    "orbit-right": Preset(10, "degrees", "around the subject to the right", {"azimuth_deg": 1}),
+    "orbit-up": Preset(8, "degrees", "up and over the subject", {"elevation_deg": 1}),
+    "orbit-down": Preset(6, "degrees", "down, looking up at the subject", {"elevation_deg": -1}),
+    "pan-left": Preset(0.15, "radius", "straight to the left", {"right": -1}),
+    "pan-right": Preset(0.15, "radius", "straight to the right", {"right": 1}),
+    "pan-up": Preset(0.15, "radius", "straight up", {"up": 1}),
+    "pan-down": Preset(0.15, "radius", "straight down", {"up": -1}),
+    "dolly-in": Preset(0.25, "radius", "forward, towards the subject", {"dolly": 1}),
+    "dolly-out": Preset(0.25, "radius", "backward", {"dolly": -1}),
     "zoom-in": Preset(1.5, "times", "longer lens, camera still", _zoom),
     "zoom-out": Preset(1.5, "times", "wider lens, camera still", lambda t, a: _zoom(t, 1 / a)),
     "dolly-zoom": Preset(0.7, "final focal factor", "the subject keeps its size", _dolly_zoom),
     "spiral": Preset(6, "degrees", "two widening turns while moving forward", _spiral),
     "arc": Preset(10, "degrees", "to the right in an arc that rises in the middle", _arc),
-    "static": Preset(0, "none", "the source camera itself", lambda t, a: {}),
+    "static": Preset(0, "none", "the source camera itself", {}),
     "bullet": Preset(
-        10, "degrees", "time stands still while orbiting right", _line(azimuth_deg=1), "bullet"
+        10, "degrees", "time stands still while orbiting right", {"azimuth_deg": 1}, "bullet"
     ),
 }
 
@@ -124,10 +116,15 @@ def preset(
         raise ValueError(
             f"Preset {name}: expected a finite amount ({entry.unit}, zoom > 0); got {amount}."
         )
-    time = interpolate([0, 1], [0, 1], frames, "spline" if ease else "linear", ease)
-    curves = entry.curves(time, amount)
+    still = Trajectory.static(frames)
+    even = np.linspace(0, 1, frames)
+    time = torch.from_numpy(even * even * (3 - 2 * even) if ease else even).float()
+    if callable(entry.curves):
+        curves = entry.curves(time, amount)
+    else:
+        curves = {name: factor * amount * time for name, factor in entry.curves.items()}
     pan = torch.stack([curves.pop(axis, torch.zeros(frames)) for axis in ("right", "up")], dim=-1)
-    trajectory = replace(Trajectory.static(frames), pan=pan, **curves)
+    trajectory = replace(still, pan=pan, **curves)
     if entry.mode == "gradual":
         return trajectory
     return with_mode(trajectory, entry.mode, source_frames or frames, moment=moment)

@@ -1,6 +1,6 @@
-"""Cameras without their tremble: what a stabilised source camera follows.
+"""Cameras without their tremble: what a stabilized source camera follows.
 
-The one thing a reader would get wrong: the first camera is smoothed as well, so a stabilised path
+The one thing a reader would get wrong: the first camera is smoothed as well, so a stabilized path
 need not begin where the source began.
 """
 

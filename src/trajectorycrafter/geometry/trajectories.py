@@ -18,13 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from .cameras import Cameras, check_cameras
-from .interpolation import (
-    Interpolation,
-    check_frames,
-    interpolate,
-    resample_cameras,
-    resample_numbers,
-)
+from .interpolation import Interpolation, check_frames, interpolate, resample_cameras
 from .keyframes import Keyframe, key_source_frames, key_times
 from .released_text import parse_released_text
 from .transforms import rigid, rigid_inverse, rotation_x, rotation_y, rotation_z
@@ -90,7 +84,13 @@ class Trajectory:
                     f"Trajectory: {name} has {value.shape[0]} entries but elevation_deg has "
                     f"{frames}; give one entry per output frame."
                 )
-            _check_finite(value, f"Trajectory: {name}")
+            bad = (~torch.isfinite(value)).reshape(frames, -1).any(dim=1).nonzero()
+            if len(bad):
+                frame = int(bad[0])
+                raise ValueError(
+                    f"Trajectory: {name} of frame {frame} is not finite (got "
+                    f"{value[frame].tolist()}); give a number."
+                )
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in get_args(choices):
                 raise ValueError(
@@ -107,9 +107,6 @@ class Trajectory:
                 raise ValueError(f"Trajectory: {name} must be >= 0; got {int(index.min())}.")
         if self.anchor is not None and not 0 <= self.anchor < frames:
             raise ValueError(f"Trajectory: anchor must be 0..{frames - 1}; got {self.anchor}.")
-        self._check_absolute(frames)
-
-    def _check_absolute(self, frames: int) -> None:
         if self.absolute is None:
             if self.lens == "absolute":
                 raise ValueError(
@@ -135,7 +132,11 @@ class Trajectory:
         Args:
             radius: distance of the pivot on the optical axis, scene units, > 0.
         """
-        _check_radius(radius)
+        if not (math.isfinite(radius) and radius > 0):
+            raise ValueError(
+                f"The scene radius must be finite and > 0; got {radius}. Take scene_radius(depth) "
+                "or give the distance to the subject."
+            )
         # Computed in float64 and rounded once, so that the difference to the released float32
         # matrices is their rounding alone.
         elevation, azimuth, dolly, pan, roll = (
@@ -163,7 +164,7 @@ class Trajectory:
             ValueError: radius <= 0 or a `source_frame` that the source does not have.
         """
         self.check_source(len(source))
-        device = source.K.device
+        motion, device = self.motion(radius), source.K.device
         shown = source[self.source_frame.to(device)]
         if self.relative_to == "shown_frame":
             base = shown.world_to_camera
@@ -171,17 +172,20 @@ class Trajectory:
             base = source.world_to_camera[:1].expand(len(self), 4, 4)
         else:
             base = torch.eye(4, device=device).expand(len(self), 4, 4)
-        K = shown.K
+        K = shown.K.clone()
         if self.absolute is not None:
-            base = self._absolute_world_to_camera(radius).to(base) @ base
+            absolute = self.absolute.world_to_camera.clone()
+            if self.scale == "radius":
+                absolute[:, :3, 3] *= radius
+            base = absolute.to(base) @ base
             if self.lens == "absolute":
-                K = _fitted(self.absolute, source.height, source.width).K.to(K)
-        world_to_camera = self.motion(radius).to(base) @ base
-        new = Cameras(world_to_camera, K, source.height, source.width)
-        return new.zoomed(self.zoom.to(K))
+                K = _fitted(self.absolute, source.height, source.width).K.to(K, copy=True)
+        K[:, 0, 0] *= self.zoom.to(K)
+        K[:, 1, 1] *= self.zoom.to(K)
+        return Cameras(motion.to(base) @ base, K, source.height, source.width)
 
     def check_source(self, source_frames: int) -> None:
-        """Raise a ValueError unless a clip of `source_frames` frames has all that this shows."""
+        """Raises ValueError unless a clip of `source_frames` frames has all that this shows."""
         index = self.source_frame
         if self.reference_frames is not None:
             index = torch.cat([index, self.reference_frames.to(index)])
@@ -192,13 +196,12 @@ class Trajectory:
                 "trajectory shorter, or hold a moment with mode bullet."
             )
 
-    def _absolute_world_to_camera(self, radius: float) -> Float[Tensor, "T 4 4"]:
-        assert self.absolute is not None
-        _check_radius(radius)
-        world_to_camera = self.absolute.world_to_camera.clone()
-        if self.scale == "radius":
-            world_to_camera[:, :3, 3] *= radius
-        return world_to_camera
+    @property
+    def moves(self) -> bool:
+        """Whether the path is more than its base cameras, frame by frame."""
+        plain = Trajectory.static(len(self))
+        names = (*MOTION_FIELDS, "source_frame")
+        return any(not torch.equal(getattr(self, n), getattr(plain, n)) for n in names)
 
     def retimed(self, frames: int) -> "Trajectory":
         """The same path in another number of frames; moments are resampled to the nearest frame.
@@ -210,7 +213,7 @@ class Trajectory:
         at = np.linspace(0, len(self) - 1, check_frames(frames))
         nearest = torch.from_numpy(np.floor(at + 0.5).astype(np.int64))
         changes: dict[str, object] = {
-            name: resample_numbers(getattr(self, name), at) for name in MOTION_FIELDS
+            name: _resampled(getattr(self, name), at) for name in MOTION_FIELDS
         }
         changes["source_frame"] = self.source_frame[nearest]
         if self.anchor is not None:
@@ -224,15 +227,8 @@ class Trajectory:
         """The source camera itself, frame by frame."""
         frames = check_frames(frames)
         zeros = torch.zeros(frames)
-        return cls(
-            zeros,
-            zeros,
-            zeros,
-            torch.zeros(frames, 2),
-            torch.ones(frames),
-            zeros,
-            torch.arange(frames),
-        )
+        pan, zoom = torch.zeros(frames, 2), torch.ones(frames)
+        return cls(zeros, zeros, zeros, pan, zoom, zeros, torch.arange(frames))
 
     @classmethod
     def from_target(
@@ -282,7 +278,7 @@ class Trajectory:
 
         Args:
             interpolation: "spline" passes through every key and never overshoots (a parameter that
-                is equal in two neighbouring keys stays constant between them); "linear";
+                is equal in two neighboring keys stays constant between them); "linear";
                 "smoothing" = the released smoothing spline, which misses keys.
             ease: the spline starts and stops with zero speed.
 
@@ -366,6 +362,14 @@ class Trajectory:
         return replace(static, absolute=cameras, relative_to=relative_to, scale=scale, lens=lens)
 
 
+def _resampled(value: Tensor, at: np.ndarray) -> Tensor:
+    """One number or row per frame, linearly interpolated at the frame positions `at`."""
+    columns = value.reshape(value.shape[0], -1).double().numpy().T
+    knots = np.arange(value.shape[0])
+    rows = np.stack([np.interp(at, knots, column) for column in columns], axis=-1)
+    return torch.from_numpy(rows).to(value.dtype).reshape(len(at), *value.shape[1:])
+
+
 def _fitted(cameras: Cameras, height: int, width: int) -> Cameras:
     """The same lens on another picture size: widths match, height is cropped or padded evenly."""
     if (cameras.height, cameras.width) == (height, width):
@@ -375,18 +379,25 @@ def _fitted(cameras: Cameras, height: int, width: int) -> Cameras:
     return scaled.cropped((scaled_height - height) / 2, 0.0, height, width)
 
 
-def _check_finite(value: Tensor, name: str) -> None:
-    bad = ~torch.isfinite(value).flatten(1).all(dim=1) if value.ndim > 1 else ~torch.isfinite(value)
-    if bad.any():
-        frame = int(bad.nonzero()[0])
-        raise ValueError(
-            f"{name} of frame {frame} is not finite (got {value[frame].tolist()}); give a number."
-        )
+def check_ranges(trajectory: Trajectory) -> list[str]:
+    """Warnings, a sentence each, where a path leaves the ranges the released system documents.
 
-
-def _check_radius(radius: float) -> None:
-    if not (math.isfinite(radius) and radius > 0):
-        raise ValueError(
-            f"The scene radius must be finite and > 0; got {radius}. Take scene_radius(depth) or "
-            "give the distance to the subject."
-        )
+    Angles under 60 degrees, dolly under 0.6 of the radius, pan under 4 depth units (0.8 of the
+    radius). Absolute cameras are not judged.
+    """
+    scene = trajectory.pan_unit == "scene"
+    limits = [
+        ("elevation", trajectory.elevation_deg, 60.0, "degrees"),
+        ("azimuth", trajectory.azimuth_deg, 60.0, "degrees"),
+        ("dolly", trajectory.dolly, 0.6, "of the radius"),
+        ("pan", trajectory.pan, *((4.0, "depth units") if scene else (0.8, "of the radius"))),
+    ]
+    warnings = []
+    for name, value, limit, unit in limits:
+        largest = float(value.abs().max())
+        if largest > limit * (1 + 1e-6):
+            warnings.append(
+                f"{name} reaches {largest:.3g} {unit}; beyond {limit:g} much of the view is "
+                "invented."
+            )
+    return warnings

@@ -5,37 +5,29 @@ The one thing a reader would get wrong: axes are OpenCV's (x right, y down, z fo
 """
 
 import math
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 
-def rotation_x(angle_deg: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch 3 3"]:
-    """Turns y towards z: rows (1,0,0), (0,cos,-sin), (0,sin,cos)."""
-    c, s, zero, one = _cos_sin(angle_deg)
-    return _matrix([one, zero, zero, zero, c, -s, zero, s, c])
-
-
-def rotation_y(angle_deg: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch 3 3"]:
-    """Turns z towards x: rows (cos,0,sin), (0,1,0), (-sin,0,cos)."""
-    c, s, zero, one = _cos_sin(angle_deg)
-    return _matrix([c, zero, s, zero, one, zero, -s, zero, c])
-
-
-def rotation_z(angle_deg: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch 3 3"]:
-    """Turns x towards y: rows (cos,-sin,0), (sin,cos,0), (0,0,1)."""
-    c, s, zero, one = _cos_sin(angle_deg)
-    return _matrix([c, -s, zero, s, c, zero, zero, zero, one])
-
-
-def _cos_sin(angle_deg: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _rotation(axis: int, angle_deg: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch 3 3"]:
     angle = angle_deg * (math.pi / 180)
-    return angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
+    first, second = (axis + 1) % 3, (axis + 2) % 3
+    turn = angle.new_zeros(*angle.shape, 3, 3)
+    turn[..., axis, axis] = 1
+    turn[..., first, first] = turn[..., second, second] = angle.cos()
+    turn[..., first, second], turn[..., second, first] = -angle.sin(), angle.sin()
+    return turn
 
 
-def _matrix(entries: list[Tensor]) -> Tensor:
-    return torch.stack(entries, dim=-1).unflatten(-1, (3, 3))
+rotation_x = partial(_rotation, 0)
+"""Turns y towards z: rows (1,0,0), (0,cos,-sin), (0,sin,cos)."""
+rotation_y = partial(_rotation, 1)
+"""Turns z towards x: rows (cos,0,sin), (0,1,0), (-sin,0,cos)."""
+rotation_z = partial(_rotation, 2)
+"""Turns x towards y: rows (cos,-sin,0), (sin,cos,0), (0,0,1)."""
 
 
 def rigid(
@@ -70,7 +62,7 @@ def look_at(
     """world_to_camera of a camera at `eye` that looks at `target`.
 
     Args:
-        up: the direction that shall be up in the picture; default -y.
+        up: the direction that is up in the picture; default -y.
 
     Raises:
         ValueError: if eye and target coincide or the view is along `up`.

@@ -1,4 +1,4 @@
-"""The job over a manifest: every clip re-shot into its own folder, whatever befalls the others.
+"""The job over a manifest: every clip re-shot into its own folder; a failure stops no other.
 
 The one thing a reader would get wrong: `batch.json` tells how things stand, but resuming does not
 trust it; whether a clip is done is read from its own `run.json`.
@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..config.redirect import RedirectSettings
+from ..depth.estimator import check_depth_name
 from ..runtime.engine import Engine, check_engine, in_words, run_all
 from ..runtime.files import write_json
 from ..runtime.machine import pick_device, pick_dtype
 from ..runtime.run_folder import check_claim, check_inputs, read_record, unfinished
 from .generation import check_model
-from .manifest import Job, check_depth_name, read_manifest
+from .manifest import Job, read_manifest
 from .pipeline import TrajectoryCrafter
 from .plan import duration
 from .reshoot import (
@@ -67,6 +68,15 @@ class BatchResult:
 
 
 @dataclass(frozen=True)
+class How:
+    """What becomes of earlier results, and how far the work goes; as in `redirect_all`."""
+
+    overwrite: bool = False
+    resume: bool = False
+    render_only: bool = False
+
+
+@dataclass(frozen=True)
 class Task:
     """What a worker is given: one clip, its settings and its folder."""
 
@@ -74,11 +84,14 @@ class Task:
     clip: Path
     folder: Path
     settings: RedirectSettings
-    overwrite: bool
-    resume: bool
-    render_only: bool
+    how: How
     known_depth: Path | None = None
     """As `redirect` has it."""
+
+    @property
+    def depends(self) -> dict[str, Any]:
+        """The entries of a record by which a run is one of this task."""
+        return what_it_depends_on(self.clip, self.settings, self.how.render_only)
 
 
 def redirect_all(
@@ -102,7 +115,7 @@ def redirect_all(
         manifest: csv or jsonl, see `manifest.read_manifest`.
         settings: of all clips; a line's trajectory, prompt and depth take their place.
         workers: clips at a time.
-        overwrite: replace an earlier batch. With `resume`: do anew what was made with other
+        overwrite: replace an earlier batch. With `resume`: make again what was made with other
             settings, instead of calling it a failure.
         resume: leave what is done with equal settings, go on with what was stopped.
         render_only: stop before the generator; needs no weights.
@@ -120,37 +133,28 @@ def redirect_all(
     check_common(jobs, settings, render_only)
     check_claim(out, BOARD, "a batch", overwrite=overwrite, resume=resume)
     check_batch_inputs(jobs, out, settings, Path(manifest))
-    return redirect_jobs(
-        jobs,
-        out,
-        settings,
-        engine=engine,
-        workers=workers,
-        overwrite=overwrite,
-        resume=resume,
-        render_only=render_only,
-        say=say,
-    )
+    how = How(overwrite, resume, render_only)
+    return redirect_jobs(jobs, out, settings, how, engine=engine, workers=workers, say=say)
 
 
 def redirect_jobs(
     jobs: list[Job],
     out: Path,
     settings: RedirectSettings,
+    how: How,
     *,
     engine: Engine,
     workers: int,
-    overwrite: bool,
-    resume: bool,
-    render_only: bool = False,
     say: Say = print,
 ) -> BatchResult:
     """`redirect_all` for jobs that were read and a folder that was checked."""
-    tasks = [_task(job, out, settings, overwrite, resume, render_only) for job in jobs]
-    records = {job.name: _record(job, settings) for job in jobs}
+    tasks = [Task(job.name, job.clip, out / job.name, job.settings(settings), how) for job in jobs]
+    records = {
+        job.name: Record(job.name, str(job.clip), trajectory_words(job, settings)) for job in jobs
+    }
     open_tasks = []
     for task in tasks:
-        if resume and task_is_done(task):
+        if how.resume and task_is_done(task):
             records[task.name] = replace(records[task.name], status="done")
         else:
             open_tasks.append(task)
@@ -179,7 +183,7 @@ def redirect_jobs(
 
 
 def check_common(jobs: list[Job], settings: RedirectSettings, render_only: bool = False) -> None:
-    """Say before any work what no clip could be made with.
+    """Checks before any work what all clips need.
 
     Raises:
         FileNotFoundError: no weights.
@@ -189,10 +193,8 @@ def check_common(jobs: list[Job], settings: RedirectSettings, render_only: bool 
     pick_dtype(settings.machine.dtype, pick_device(settings.machine.device))
     if not render_only:
         check_model(settings)
-    if any(_names_path(settings)):
-        return
     without = [str(job.line) for job in jobs if not job.path_text]
-    if without:
+    if without and not settings.camera.named:
         raise ValueError(
             f"No trajectory in line {', '.join(without)}; fill the column `trajectory`, or give "
             "--camera, --target or --trajectory for all lines without one."
@@ -211,18 +213,9 @@ def check_batch_inputs(
     check_inputs([out], [BOARD], inputs)
 
 
-def _names_path(settings: RedirectSettings) -> list[bool]:
-    camera = settings.camera
-    return [value is not None for value in (camera.camera, camera.target, camera.trajectory)]
-
-
 def task_is_done(task: Task) -> bool:
     """Whether the folder holds the finished run of this very task."""
-    return is_done(task.folder, _depends(task))
-
-
-def _depends(task: Task) -> dict[str, Any]:
-    return what_it_depends_on(task.clip, task.settings, task.render_only)
+    return is_done(task.folder, task.depends)
 
 
 # --------------------------------------------------------------------------------------- one clip
@@ -245,7 +238,15 @@ def redirect_task(task: Task, parts: LoadedModels, on_stage: Say | None = None) 
     Raises:
         FileNotFoundError, ValueError, OSError: as `redirect`.
     """
-    going_on, overwrite = _how(task)
+    resume, overwrite = False, task.how.overwrite
+    stopped, ended = unfinished(task.folder, RECORD), read_record(task.folder / RECORD)
+    if task.how.resume and (stopped is not None or ended is not None):
+        if stopped is not None and same_run(stopped, task.depends):
+            resume, overwrite = True, False
+        elif ended is not None and same_run(ended, task.depends):
+            resume, overwrite = False, True  # done, but not whole: files were removed
+        else:
+            resume = not overwrite  # With other settings, redirect itself says what differs.
     kept = parts.crafter or TrajectoryCrafter(settings=task.settings)
     parts.crafter = kept.with_settings(task.settings)
     redirect(
@@ -253,43 +254,15 @@ def redirect_task(task: Task, parts: LoadedModels, on_stage: Say | None = None) 
         task.folder,
         crafter=parts.crafter,
         overwrite=overwrite,
-        resume=going_on,
-        render_only=task.render_only,
+        resume=resume,
+        render_only=task.how.render_only,
         known_depth=task.known_depth,
         say=lambda line: None,
         on_stage=on_stage,
     )
 
 
-def _how(task: Task) -> tuple[bool, bool]:
-    """Whether to go on with what is in the folder, and whether to replace it."""
-    stopped, ended = unfinished(task.folder, RECORD), read_record(task.folder / RECORD)
-    if not task.resume or (stopped is None and ended is None):
-        return False, task.overwrite
-    for found, is_stopped in ((stopped, True), (ended, False)):
-        if found is not None and same_run(found, _depends(task)):
-            return is_stopped, not is_stopped  # done, but not whole: files were removed
-    # With other settings, redirect itself says what differs.
-    return not task.overwrite, task.overwrite
-
-
-def _task(
-    job: Job,
-    out: Path,
-    common: RedirectSettings,
-    overwrite: bool,
-    resume: bool,
-    render_only: bool,
-) -> Task:
-    settings = job.settings(common)
-    return Task(job.name, job.clip, out / job.name, settings, overwrite, resume, render_only)
-
-
 # -------------------------------------------------------------------------------- how things stand
-
-
-def _record(job: Job, common: RedirectSettings) -> Record:
-    return Record(job.name, str(job.clip), trajectory_words(job, common))
 
 
 def trajectory_words(job: Job, common: RedirectSettings) -> str:

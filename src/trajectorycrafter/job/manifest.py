@@ -11,7 +11,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,9 @@ COLUMNS = {
 SUFFIXES = (".csv", ".jsonl")
 
 Numbers = tuple[float, float, float, float, float]
+Problems = list[tuple[int, str]]
+"""What is wrong, and in which line."""
+_FOLDER_NAME = r"[^/\\:*?\"<>|\x00-\x1f]+"
 
 
 @dataclass(frozen=True)
@@ -87,9 +90,11 @@ class Job:
         return replace(common, camera=camera, depth=depth, generator=generator)
 
 
-def is_manifest(path: str | Path) -> bool:
-    """Whether the name is that of a manifest, not of a clip."""
-    return Path(path).suffix.lower() in SUFFIXES
+def is_json(path: Path) -> bool:
+    """Whether a manifest is written as jsonl. Raises ValueError unless it is that or csv."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"A manifest's name ends with .csv or .jsonl; got {path}.")
+    return path.suffix.lower() == ".jsonl"
 
 
 def read_manifest(path: str | Path) -> list[Job]:
@@ -105,10 +110,13 @@ def read_manifest(path: str | Path) -> list[Job]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no manifest {path}.")
-    if not is_manifest(path):
-        raise ValueError(f"A manifest's name ends with .csv or .jsonl; got {path}.")
-    problems: list[tuple[int, str]] = []
-    lines = list(_lines(path, problems))
+    as_json = is_json(path)
+    problems: Problems = []
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text ({error}); save it as UTF-8.") from None
+    lines = _json_lines(text, problems) if as_json else _csv_lines(text, path, problems)
     jobs = [_job(line, values, path.parent, problems) for line, values in lines]
     if not problems and not jobs:
         raise ValueError(f"{path} has no lines; expected one per clip.")
@@ -128,14 +136,13 @@ def write_manifest(jobs: Iterable[Job], path: str | Path) -> Path:
         ValueError: another suffix, or no jobs.
     """
     path, jobs = Path(path), list(jobs)
-    if not is_manifest(path):
-        raise ValueError(f"A manifest's name ends with .csv or .jsonl; got {path}.")
+    as_json = is_json(path)
     if not jobs:
         raise ValueError(f"No jobs to write to {path}; a manifest has at least one line.")
     rows = [_values(job, path.parent.absolute()) for job in jobs]
     used = [column for column in COLUMNS if any(column in row for row in rows)]
     text = io.StringIO()
-    if path.suffix.lower() == ".jsonl":
+    if as_json:
         text.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     else:
         writer = csv.DictWriter(text, used, restval="", lineterminator="\n")
@@ -148,19 +155,7 @@ def write_manifest(jobs: Iterable[Job], path: str | Path) -> Path:
 # ------------------------------------------------------------------------------ the file's layout
 
 
-def _lines(path: Path, problems: list[tuple[int, str]]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Each line's number and its non-empty fields."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text ({error}); save it as UTF-8.") from None
-    if path.suffix.lower() == ".jsonl":
-        yield from _json_lines(text, problems)
-    else:
-        yield from _csv_lines(text, path, problems)
-
-
-def _json_lines(text: str, problems: list[tuple[int, str]]) -> Iterator[tuple[int, dict[str, Any]]]:
+def _json_lines(text: str, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -173,29 +168,28 @@ def _json_lines(text: str, problems: list[tuple[int, str]]) -> Iterator[tuple[in
             problems.append((number, f"expected an object like {{'clip': ...}}, got {line[:60]}"))
             continue
         problems += [(number, unknown) for unknown in _unknown_columns(entry)]
-        trimmed = {k: v.strip() if isinstance(v, str) else v for k, v in entry.items()}
-        yield number, {key: value for key, value in trimmed.items() if value not in (None, "")}
+        yield number, entry
 
 
-def _csv_lines(
-    text: str, path: Path, problems: list[tuple[int, str]]
-) -> Iterator[tuple[int, dict[str, Any]]]:
+def _csv_lines(text: str, path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
     reader, header, number = csv.reader(io.StringIO(text), strict=True), [], 1
     try:
         for row in reader:
-            fields = [value.strip() for value in row]
-            if not any(fields):
+            if not any(value.strip() for value in row):
                 pass
             elif not header:
-                header = fields
+                header = [name.strip() for name in row]
                 problems += [(number, unknown) for unknown in _unknown_columns(header)]
-                if "clip" not in header:
-                    problems.append((number, _no_clip_column(header)))
-            elif len(fields) > len(header):
-                what = f"{len(fields)} fields under {len(header)} columns; quote fields with commas"
+                if len(header) == 1 and re.search(r"[;\t|]", header[0]):
+                    problems.append((number, "columns must be separated by commas"))
+                elif "clip" not in header:
+                    what = "no column 'clip'; the first line names the columns: clip,trajectory"
+                    problems.append((number, what))
+            elif len(row) > len(header):
+                what = f"{len(row)} fields under {len(header)} columns; quote fields with commas"
                 problems.append((number, what))
             else:
-                yield number, {key: value for key, value in zip(header, fields) if value}
+                yield number, dict(zip(header, row))
             number = reader.line_num + 1
     except csv.Error as error:
         raise ValueError(f"{path}, line {reader.line_num}: not csv: {error}.") from None
@@ -214,39 +208,50 @@ def _unknown_columns(names: Iterable[str]) -> Iterator[str]:
         yield f"column {name!r} is there twice"
 
 
-def _no_clip_column(header: list[str]) -> str:
-    if len(header) == 1 and re.search(r"[;\t|]", header[0]):
-        return "columns must be separated by commas"
-    return "no column 'clip'; the first line names the columns: clip,trajectory"
-
-
 # ---------------------------------------------------------------------------------- one line's job
 
 
-def _job(line: int, values: dict[str, Any], folder: Path, problems: list[tuple[int, str]]) -> Job:
+def _job(line: int, entry: dict[str, Any], folder: Path, problems: Problems) -> Job:
     """The line's job; what is wrong with it goes to `problems`. Its name may still be empty."""
-    fields: dict[str, Any] = {}
-    readers: dict[str, Callable[[str], Any]] = {
-        "clip": lambda text: _clip(text, folder),
-        "depth": lambda text: _depth(text, folder),
-        "target": lambda text: _existing(text, folder),
-        "result": lambda text: _existing(text, folder),
-        "name": _name,
-        "prompt": str,
-        "row": str,
+    from ..depth.estimator import check_depth_name
+    from ..video.reading import clip_path
+
+    trimmed = {
+        key: value.strip() if isinstance(value, str) else value for key, value in entry.items()
     }
+    values = {key: value for key, value in trimmed.items() if value not in (None, "")}
+    fields: dict[str, Any] = {"clip": Path(), "name": ""}
     if "clip" not in values:
         problems.append((line, "no clip"))
     for column, value in values.items():
         try:
             if column == "trajectory":
                 fields |= _path(value, folder)
-            elif column in readers:  # another one was told already
-                fields[column] = readers[column](_text(value))
+                continue
+            if column not in COLUMNS:
+                continue  # which was said already
+            text = _text(value)
+            read: str | Path = text
+            match column:
+                case "clip":
+                    read = _existing(str(clip_path(text, folder)), folder)
+                case "target" | "result":
+                    read = _existing(text, folder)
+                case "depth" if text.startswith("file:") and text != "file:":
+                    read = f"file:{_existing(text.removeprefix('file:'), folder)}"
+                case "depth":
+                    check_depth_name(text)
+                case "name" if text.lower() == "batch.json":
+                    raise ValueError(
+                        "this name is that of the record in the same folder; choose another"
+                    )
+                case "name" if text[0] == "." or not re.fullmatch(_FOLDER_NAME, text):
+                    raise ValueError(f"expected the plain name of a folder, got {text!r}")
+                case _:
+                    pass
+            fields[column] = read
         except (ValueError, FileNotFoundError) as error:
             problems.append((line, f"{column}: {error}"))
-    fields.setdefault("clip", Path())
-    fields.setdefault("name", "")
     return Job(**fields, line=line)
 
 
@@ -264,71 +269,29 @@ def _existing(text: str, folder: Path) -> Path:
     return path
 
 
-def _clip(text: str, folder: Path) -> Path:
-    from ..video.reading import clip_path
-
-    return _existing(str(clip_path(text, folder)), folder)
-
-
-def _name(text: str) -> str:
-    if not re.fullmatch(r"[^/\\:*?\"<>|\x00-\x1f]+", text) or text.startswith("."):
-        raise ValueError(f"expected the plain name of a folder, got {text!r}")
-    if text.lower() == "batch.json":
-        raise ValueError("this name is that of the record in the same folder; choose another")
-    return text
-
-
-def _depth(text: str, folder: Path) -> str:
-    """The estimator's name, a file's path made absolute."""
-    if text.startswith("file:") and text != "file:":
-        return f"file:{_existing(text.removeprefix('file:'), folder)}"
-    check_depth_name(text)
-    return text
-
-
-def check_depth_name(text: str) -> None:
-    """Say if no estimator can have this name; objects of the user's own are not looked for.
-
-    Raises:
-        ValueError: unknown; names the nearest.
-    """
-    from ..depth.estimator import NAMES
-    from ..runtime.plugins import unknown_name
-
-    kind, _, rest = text.partition(":")
-    if text not in ("embedded", "depthcrafter") and (
-        not kind or not rest or kind in ("embedded", "depthcrafter")
-    ):
-        raise ValueError(unknown_name(text, "depth estimator", NAMES))
-
-
 def _path(value: Any, folder: Path) -> dict[str, Any]:
-    """The fields of `Job` that a trajectory's text stands for."""
-    words = value if isinstance(value, list) else str(value).replace(",", " ").split()
-    try:
-        numbers = [float(word) for word in words]
-    except (TypeError, ValueError):
-        return _named_path(_text(value), folder)
-    if len(numbers) != 5 or not all(math.isfinite(number) for number in numbers):
-        raise ValueError(
-            "expected five finite numbers (elevation and azimuth in degrees, dolly, right, up), "
-            f"got {value!r}"
-        )
-    return {"numbers": tuple(numbers)}
-
-
-def _named_path(text: str, folder: Path) -> dict[str, Any]:
-    """A preset, with or without an amount, or a file."""
+    """The fields of `Job` that a trajectory stands for: five numbers, a file, or a preset."""
     from ..geometry.presets import PRESETS, preset
     from ..geometry.trajectory_files import read_trajectory
 
+    words = value if isinstance(value, list) else str(value).replace(",", " ").split()
+    try:
+        numbers = tuple(float(word) for word in words)
+    except (TypeError, ValueError):
+        text = _text(value)
+    else:
+        if len(numbers) != 5 or not all(math.isfinite(number) for number in numbers):
+            raise ValueError(
+                "expected five finite numbers (elevation and azimuth in degrees, dolly, right, "
+                f"up), got {value!r}"
+            )
+        return {"numbers": numbers}
     name, _, amount = text.partition(":")
-    if name not in PRESETS:
-        file = folder / Path(text).expanduser()
-        if file.exists() or file.suffix or "/" in text:
-            path = _existing(text, folder)
-            read_trajectory(path, 49)
-            return {"trajectory": path}
+    file = folder / Path(text).expanduser()
+    if name not in PRESETS and (file.exists() or file.suffix or "/" in text):
+        path = _existing(text, folder)
+        read_trajectory(path, 49)
+        return {"trajectory": path}
     try:
         size = float(amount) if amount else None
     except ValueError:
@@ -340,7 +303,7 @@ def _named_path(text: str, folder: Path) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------- names
 
 
-def _named(jobs: list[Job], problems: list[tuple[int, str]]) -> list[Job]:
+def _named(jobs: list[Job], problems: Problems) -> list[Job]:
     """The jobs with the names that were left out; those that are given come first."""
     taken: dict[str, int] = {}
     for job in jobs:
@@ -371,7 +334,7 @@ def _short(number: float) -> str:
 
 def _values(job: Job, folder: Path) -> dict[str, str]:
     """The job as the fields of a line, without empty ones."""
-    from ..video.reading import demo_clip
+    from ..video.reading import clip_text
 
     def near(path: Path | None) -> str | None:
         if path is None:
@@ -379,13 +342,11 @@ def _values(job: Job, folder: Path) -> dict[str, str]:
         path = Path(os.path.abspath(path))
         return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
 
-    near_clip = near(job.clip)
-    own = f"./{near_clip}" if near_clip == "demo" else near_clip  # the bare word is the shipped one
     depth = job.depth
     if depth is not None and depth.startswith("file:"):
         depth = f"file:{near(Path(depth.removeprefix('file:')))}"
     values = {
-        "clip": "demo" if job.clip == demo_clip() else own,
+        "clip": clip_text(job.clip, str(near(job.clip))),
         "trajectory": job.path_text if job.trajectory is None else near(job.trajectory),
         "prompt": job.prompt,
         "name": job.name,

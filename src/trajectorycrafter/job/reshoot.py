@@ -19,11 +19,10 @@ import torch
 from ..config.redirect import PIXELS, QUALITY, WINDOW, CameraSettings, RedirectSettings, Way
 from ..config.serialization import to_json
 from ..depth.from_file import write_depth
-from ..depth.scene_scale import check_ranges
 from ..geometry.modes import with_mode
 from ..geometry.presets import preset
-from ..geometry.trajectories import Trajectory
-from ..geometry.trajectory_files import read_trajectory, write_trajectory
+from ..geometry.trajectories import Trajectory, check_ranges
+from ..geometry.trajectory_files import read_trajectory
 from ..rendering.render import hole_share
 from ..rendering.shot import Shot
 from ..runtime.files import write_json
@@ -258,13 +257,10 @@ def make_trajectory(camera: CameraSettings, frames: int, way: Way = QUALITY) -> 
     Raises:
         ValueError: none or more than one way to name the path, an unknown preset, a wrong file.
     """
-    named = [
-        name for name in ("camera", "target", "trajectory") if getattr(camera, name) is not None
-    ]
-    if len(named) != 1:
+    if len(camera.named) != 1:
         raise ValueError(
             "Expected one of --camera PRESET, --target FIVE NUMBERS, --trajectory FILE; got "
-            + (" and ".join(f"--{name}" for name in named) or "none")
+            + (" and ".join(f"--{name}" for name in camera.named) or "none")
             + "."
         )
     count = frames if frames > 1 else WINDOW

@@ -40,18 +40,12 @@ class ReferenceAttention(nn.Module):
         One entry for both, because offloading hooks sit on `forward` alone.
         """
         if keys_values is None:
-            return self._project(tokens)
-        return self._attend(tokens, *keys_values)
-
-    def _project(self, reference: Tensor) -> KeysValues:
-        keys_values = self.to_kv(self.norm1(reference))
-        k, v = rearrange(keys_values, "b l (two h d) -> two b h l d", two=2, h=self.heads)
-        return k, v
-
-    def _attend(self, view: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        q = rearrange(self.to_q(self.norm2(view)), "b l (h d) -> b h l d", h=self.heads)
+            made = self.to_kv(self.norm1(tokens))
+            k, v = rearrange(made, "b l (two h d) -> two b h l d", two=2, h=self.heads)
+            return k, v
+        q = rearrange(self.to_q(self.norm2(tokens)), "b l (h d) -> b h l d", h=self.heads)
         # Expanding copies nothing: one reference serves every guidance branch.
-        k, v = (x.expand(q.shape[0], -1, -1, -1) for x in (k, v))
+        k, v = (x.expand(q.shape[0], -1, -1, -1) for x in keys_values)
         attended = F.scaled_dot_product_attention(q, k, v)
         return self.to_out(rearrange(attended, "b h l d -> b l (h d)"))
 

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import UInt8
-from torch import Tensor
 
 from ..runtime import weights
 from ..runtime.plugins import load_plugin, unknown_name
@@ -77,7 +75,8 @@ class Blip2Captioner:
     @torch.no_grad()
     def __call__(self, video: Video) -> str:
         """The caption of the frame at half the clip's length."""
-        image = _eight_bit(video)
+        # Truncated, not rounded, as the released system turns frames into images.
+        image = (video.frames[len(video) // 2] * 255).to(torch.uint8)
         pixels = self.image_processor(images=image.numpy(), return_tensors="pt").pixel_values
         pixels = pixels.to(self.model.device, self.model.dtype)
         ids = self.model.generate(pixel_values=pixels, max_new_tokens=20, do_sample=False)
@@ -112,8 +111,3 @@ def load_captioner(
     if not rest:
         raise ValueError(unknown_name(name, "captioner", NAMES))
     return load_plugin(name, "captioner", NAMES)
-
-
-def _eight_bit(video: Video) -> UInt8[Tensor, "3 H W"]:
-    # Truncated, not rounded, as the released system turns frames into images.
-    return (video.frames[len(video) // 2] * 255).to(torch.uint8)

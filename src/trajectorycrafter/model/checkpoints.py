@@ -58,8 +58,8 @@ def load_pipeline(
         source: "5b" for the released assembly; a folder with model_index.json; or folder or hub id
             of a transformer that shares the released autoencoder and text encoder.
         weights_dir: Folder with the released repositories (see `runtime.weights.locate`); None
-        takes them
-            from the hub cache, downloading what is missing after stating size and licence.
+            takes them from the hub cache, downloading what is missing after stating size and
+            licence.
         sampler: One of `SAMPLERS`; None takes the pipeline's own, DDIM_Origin for the released one.
         offload: Keep every part on the device only while it runs.
         config: Settings of the transformer that overrule its own, such as `rotary="legacy"`.
@@ -70,7 +70,10 @@ def load_pipeline(
         ValueError: If weights are pickles or do not fit, or the sampler is unknown.
     """
     if (Path(source) / "model_index.json").is_file():
-        pipeline = _load_saved(Path(source), dtype, config)
+        transformer = load_transformer(Path(source) / "transformer", dtype=dtype, **config)
+        pipeline = TrajectoryCrafterPipeline.from_pretrained(
+            source, transformer=transformer, torch_dtype=dtype, use_safetensors=True
+        )
     else:
         pipeline = _load_released(source, weights_dir, dtype, config)
         sampler = sampler or "DDIM_Origin"
@@ -100,15 +103,6 @@ def save(
     with whole(folder) as partial:
         model.save_pretrained(partial, safe_serialization=True, max_shard_size=max_shard_size)
     return folder
-
-
-def _load_saved(
-    folder: Path, dtype: torch.dtype, config: dict[str, Any]
-) -> TrajectoryCrafterPipeline:
-    transformer = load_transformer(folder / "transformer", dtype=dtype, **config)
-    return TrajectoryCrafterPipeline.from_pretrained(
-        folder, transformer=transformer, torch_dtype=dtype, use_safetensors=True
-    )
 
 
 def _load_released(

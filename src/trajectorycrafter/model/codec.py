@@ -128,7 +128,7 @@ class RenderDecoder(ModelMixin, ConfigMixin):
     """Latents to frames, given the pictures that they complete.
 
     A small U-Net at a quarter and an eighth of the resolution; the latents enter it at their own.
-    Convolutions over time at the coarse level keep neighbouring frames together.
+    Convolutions over time at the coarse level keep neighboring frames together.
 
     Args:
         latent_channels: Channels of the codec's latents.
@@ -149,7 +149,7 @@ class RenderDecoder(ModelMixin, ConfigMixin):
         super().__init__()
         self.smooth = smooth
         fine, coarse = widths
-        # Drawn, filled, render and memory in colour, and the two masks.
+        # Drawn, filled, render and memory in color, and the two masks.
         self.inward = nn.Conv2d(STRIDE**2 * (4 * 3 + 2), fine, 3, padding=1)
         self.fine_in = nn.ModuleList(_Unit(fine) for _ in range(depth[0]))
         self.to_coarse = nn.Conv2d(fine, coarse, 2, stride=2)

@@ -38,7 +38,7 @@ def check_clip(
     multiple: int = 16,
     frame_period: int = 8,
 ) -> None:
-    """Refuse clips that the model cannot take, before anything long begins.
+    """Checks before anything long begins that the model can take a clip.
 
     Args:
         multiple: What height and width must be multiples of: autoencoder factor times patch size.
@@ -47,7 +47,14 @@ def check_clip(
     Raises:
         ValueError: If a size, frame count or value range does not fit; says what to use.
     """
-    _check_frame_count(len(render), frame_period)
+    frames, period = len(render), frame_period
+    if frames % period != 1 or frames == 1:
+        below = max((frames - 1) // period, 1) * period + 1
+        raise ValueError(
+            f"Expected {period}k+1 frames ({', '.join(str(period * k + 1) for k in range(1, 7))}), "
+            f"got {frames}: with any other count the autoencoder gives back another number of "
+            f"frames than went in. Use {below} or {below + period}."
+        )
     _check_frames("render", render, multiple)
     if visible.shape != (len(render), 1, *render.shape[2:]):
         raise ValueError(
@@ -136,17 +143,6 @@ def latent_mask(
     first = F.interpolate(seen[:, :, :1], (1, height, width), mode="trilinear")
     rest = F.interpolate(seen[:, :, 1:], (frames - 1, height, width), mode="trilinear")
     return torch.cat([first, rest], dim=2)
-
-
-def _check_frame_count(frames: int, period: int) -> None:
-    if frames % period == 1 and frames > 1:
-        return
-    below = max((frames - 1) // period, 1) * period + 1
-    raise ValueError(
-        f"Expected {period}k+1 frames ({', '.join(str(period * k + 1) for k in range(1, 7))}), got "
-        f"{frames}: with any other count the autoencoder gives back another number of frames than "
-        f"went in. Use {below} or {below + period}."
-    )
 
 
 def _check_frames(name: str, frames: Tensor, multiple: int) -> None:

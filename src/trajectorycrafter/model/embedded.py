@@ -65,7 +65,11 @@ class EmbeddedModel:
             kinds["decoder"] = RenderDecoder
         parts: dict[str, Any] = {"decoder": None}
         for name, kind in kinds.items():
-            parts[name] = _part(kind, folder / name).eval().requires_grad_(False).to(device)
+            # Stored in half precision, computed with in full.
+            part: Any = kind.from_pretrained(
+                folder / name, torch_dtype=torch.float32, use_safetensors=True
+            )
+            parts[name] = part.eval().requires_grad_(False).to(device)
         return cls(**parts)
 
     @torch.inference_mode()
@@ -148,11 +152,7 @@ class EmbeddedModel:
 
 
 def check_weights(folder: Path) -> None:
-    """Checks that every part of the model is there.
-
-    Raises:
-        FileNotFoundError: naming what is missing.
-    """
+    """Raises FileNotFoundError unless every part of the model is there."""
     for name in ("transformer", "codec"):
         if not (folder / name / "config.json").is_file():
             raise FileNotFoundError(
@@ -165,8 +165,3 @@ def check_weights(folder: Path) -> None:
 def load_cached(folder: Path, device: torch.device) -> EmbeddedModel:
     """`EmbeddedModel.load`, once for many clips."""
     return EmbeddedModel.load(folder, device=device)
-
-
-def _part(kind: Any, folder: Path) -> Any:
-    # Weights are stored in half precision and computed with in full.
-    return kind.from_pretrained(folder, torch_dtype=torch.float32, use_safetensors=True)

@@ -123,7 +123,7 @@ class TrajectoryCrafterPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         transformer: A `DualStreamTransformer`.
         scheduler: Any of `SAMPLERS`.
         encode_batch_frames: Frames that the autoencoder encodes at once. The released system takes
-            4, diffusers 8, and since the normalisation spans the batch the latents differ.
+            4, diffusers 8, and since the normalization spans the batch the latents differ.
     """
 
     model_cpu_offload_seq = "text_encoder->transformer->vae"

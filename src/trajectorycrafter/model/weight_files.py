@@ -19,7 +19,7 @@ def model_folder(path_or_repo: str | os.PathLike, subfolder: str | None = None) 
     """The local folder of a model; a hub id is downloaded, safetensors and JSON only.
 
     Raises:
-        FileNotFoundError: If it is neither a folder nor to be had from the hub.
+        FileNotFoundError: If it is neither a folder nor on the hub.
         ValueError: If it is a single file.
     """
     path = Path(path_or_repo)
@@ -44,7 +44,11 @@ def check_weights(folder: Path, expected: dict[str, tuple[int, ...]]) -> None:
         ValueError: If it holds pickles only, or names of every missing, unexpected and misshapen
             tensor if there are any.
     """
-    found = dict(_shapes(folder))
+    found: dict[str, tuple[int, ...]] = {}
+    for path in weight_files(folder):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118  # not a dict, cannot be iterated
+                found[name] = tuple(file.get_slice(name).get_shape())
     missing = sorted(expected.keys() - found.keys())
     unexpected = sorted(found.keys() - expected.keys())
     misshapen = [

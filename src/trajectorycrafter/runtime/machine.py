@@ -22,16 +22,12 @@ def pick_device(name: str) -> torch.device:
     Raises:
         ValueError: a device that this machine does not have.
     """
-    there = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    there = ["cuda"] * cuda + ["mps"] * mps + ["cpu"]
     if name == "auto":
-        return torch.device(next(device for device, found in there.items() if found))
-    if not there.get(name.split(":")[0], False):
-        found = ", ".join(device for device, ok in there.items() if ok)
-        raise ValueError(f"Device {name!r} is not on this machine; it has: {found}.")
+        return torch.device(there[0])
+    if name.split(":")[0] not in there:
+        raise ValueError(f"Device {name!r} is not on this machine; it has: {', '.join(there)}.")
     return torch.device(name)
 
 

@@ -109,9 +109,15 @@ def settle(out: Path) -> None:
     if (whole / CONTENTS).exists():
         contents = json.loads((whole / CONTENTS).read_text(encoding="utf-8"))
         earlier.mkdir(exist_ok=True)
-        for path in _ours(out, contents["ours"]):
+        for path in list(out.iterdir()):
+            if not any(fnmatch(path.name, pattern) for pattern in contents["ours"]):
+                continue
             if path.name not in contents["names"] or (whole / path.name).exists():
-                _move(path, earlier / path.name)
+                place = earlier / path.name
+                # What an earlier attempt left there gives way.
+                if place.is_dir() and not place.is_symlink():
+                    shutil.rmtree(place)
+                os.replace(path, place)
         for name in contents["names"]:
             if (whole / name).exists():
                 os.replace(whole / name, out / name)
@@ -168,10 +174,12 @@ def check_same(path: Path, now: dict[str, Any], held: str, free: Collection[str]
 
 def check_inputs(outs: Iterable[Path], ours: Iterable[str], inputs: Iterable[Path]) -> None:
     """Raises ValueError if runs into the folders `outs` would replace or remove one of `inputs`."""
-    folders = {_plain(out): out for out in outs}
+    # Absolute, without following links, in the case that the system compares by.
+    folders = {Path(os.path.normcase(os.path.abspath(out))): out for out in outs}
     patterns = (*ours, WORK, WHOLE, EARLIER)
     for path in inputs:
-        for place in {_plain(path), _plain(path.resolve())}:
+        for place in (os.path.abspath(path), path.resolve()):
+            place = Path(os.path.normcase(place))
             for inside in (place, *place.parents):
                 if inside not in folders:
                     continue
@@ -201,19 +209,3 @@ def difference(
         if found is not None:
             return found
     return None
-
-
-def _plain(path: Path) -> Path:
-    """Absolute, without following links, in the case that the system compares by."""
-    return Path(os.path.normcase(os.path.abspath(path)))
-
-
-def _ours(out: Path, patterns: Iterable[str]) -> list[Path]:
-    return [path for path in out.iterdir() if any(fnmatch(path.name, p) for p in patterns)]
-
-
-def _move(path: Path, place: Path) -> None:
-    """Rename, over what an earlier attempt left there."""
-    if place.is_dir() and not place.is_symlink():
-        shutil.rmtree(place)
-    os.replace(path, place)

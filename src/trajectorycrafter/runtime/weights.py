@@ -38,65 +38,62 @@ class ReleasedRepo:
 
 
 RELEASED = {
-    repo.folder: repo
-    for repo in (
-        ReleasedRepo(
-            "TrajectoryCrafter/TrajectoryCrafter",
-            "dual-stream transformer, 6.1 billion parameters in bfloat16",
-            12.2,
-            ACADEMIC,
-            ("*.json", "*.safetensors"),
-            "config.json",
+    "TrajectoryCrafter": ReleasedRepo(
+        "TrajectoryCrafter/TrajectoryCrafter",
+        "dual-stream transformer, 6.1 billion parameters in bfloat16",
+        12.2,
+        ACADEMIC,
+        ("*.json", "*.safetensors"),
+        "config.json",
+    ),
+    "CogVideoX-Fun-V1.1-5b-InP": ReleasedRepo(
+        "alibaba-pai/CogVideoX-Fun-V1.1-5b-InP",
+        "video autoencoder (0.4 GB), T5-XXL text encoder (9.5 GB), tokenizer, scheduler",
+        9.9,
+        "CogVideoX licence: free for academic research, registration for commercial use",
+        (
+            "vae/*.json",
+            "vae/*.safetensors",
+            "text_encoder/*.json",
+            "text_encoder/*.safetensors",
+            "tokenizer/*.json",
+            "tokenizer/*.model",
+            "scheduler/*.json",
         ),
-        ReleasedRepo(
-            "alibaba-pai/CogVideoX-Fun-V1.1-5b-InP",
-            "video autoencoder (0.4 GB), T5-XXL text encoder (9.5 GB), tokenizer, scheduler",
-            9.9,
-            "CogVideoX licence: free for academic research, registration for commercial use",
-            (
-                "vae/*.json",
-                "vae/*.safetensors",
-                "text_encoder/*.json",
-                "text_encoder/*.safetensors",
-                "tokenizer/*.json",
-                "tokenizer/*.model",
-                "scheduler/*.json",
-            ),
+        "vae/config.json",
+    ),
+    "DepthCrafter": ReleasedRepo(
+        "tencent/DepthCrafter",
+        "video depth UNet",
+        3.1,
+        ACADEMIC,
+        ("*.json", "*.safetensors"),
+        "config.json",
+    ),
+    "stable-video-diffusion-img2vid-xt": ReleasedRepo(
+        "stabilityai/stable-video-diffusion-img2vid-xt",
+        "autoencoder, CLIP image encoder and scheduler that DepthCrafter builds on, float16",
+        1.5,
+        "Stability AI community licence: non-commercial, accept it on the hub first",
+        (
+            "model_index.json",
+            "feature_extractor/*.json",
+            "scheduler/*.json",
             "vae/config.json",
+            "vae/*.fp16.safetensors",
+            "image_encoder/config.json",
+            "image_encoder/*.fp16.safetensors",
         ),
-        ReleasedRepo(
-            "tencent/DepthCrafter",
-            "video depth UNet",
-            3.1,
-            ACADEMIC,
-            ("*.json", "*.safetensors"),
-            "config.json",
-        ),
-        ReleasedRepo(
-            "stabilityai/stable-video-diffusion-img2vid-xt",
-            "autoencoder, CLIP image encoder and scheduler that DepthCrafter builds on, float16",
-            1.5,
-            "Stability AI community licence: non-commercial, accept it on the hub first",
-            (
-                "model_index.json",
-                "feature_extractor/*.json",
-                "scheduler/*.json",
-                "vae/config.json",
-                "vae/*.fp16.safetensors",
-                "image_encoder/config.json",
-                "image_encoder/*.fp16.safetensors",
-            ),
-            "vae/config.json",
-        ),
-        ReleasedRepo(
-            "Salesforce/blip2-opt-2.7b",
-            "captioner BLIP-2, only needed when no prompt is given",
-            15.0,
-            "MIT code; the OPT language model in it is for non-commercial research",
-            ("*.json", "*.txt", "*.safetensors"),
-            "config.json",
-        ),
-    )
+        "vae/config.json",
+    ),
+    "blip2-opt-2.7b": ReleasedRepo(
+        "Salesforce/blip2-opt-2.7b",
+        "captioner BLIP-2, only needed when no prompt is given",
+        15.0,
+        "MIT code; the OPT language model in it is for non-commercial research",
+        ("*.json", "*.txt", "*.safetensors"),
+        "config.json",
+    ),
 }
 """Every released repository by its folder name."""
 
@@ -155,7 +152,7 @@ def fetch(name: str, weights_dir: str | Path | None = None) -> Path:
     The download states size and licence first, shows its progress, and takes up an interrupted one.
 
     Raises:
-        FileNotFoundError: If it is neither on this machine nor to be had from the hub.
+        FileNotFoundError: If it is neither on this machine nor on the hub.
     """
     place = locate(name, weights_dir)
     if isinstance(place, Path):

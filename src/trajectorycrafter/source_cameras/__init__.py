@@ -7,7 +7,10 @@ point clouds of different frames do not meet. `colmap` sees to it; a file's auth
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from ..geometry.cameras import Cameras
+from jaxtyping import Float
+from torch import Tensor
+
+from ..geometry.cameras import Cameras, check_cameras, static_cameras
 from ..runtime.plugins import load_plugin, unknown_name
 from ..video.clip import Depth, Video
 
@@ -28,6 +31,21 @@ class SourceCameras(Protocol):
     def __call__(self, video: Video, depth: Depth) -> Cameras: ...
 
 
+def static_source(video: Video, depth: Depth) -> Cameras:
+    """The default: the source camera stood still, at the world's origin, with the depth's K."""
+    still = static_cameras(known_intrinsics(depth), video.height, video.width)
+    return check_cameras(still, "depth")
+
+
+def known_intrinsics(depth: Depth) -> Float[Tensor, "T 3 3"]:
+    """The depth's K. Raises ValueError if it has none."""
+    if depth.K is None:
+        raise ValueError(
+            "This depth comes without intrinsics; give it K (Depth.of(z, K)) or a field of view."
+        )
+    return depth.K
+
+
 def load_source_cameras(name: str = "static") -> SourceCameras:
     """The source of cameras of that name, one of `NAMES`.
 
@@ -37,8 +55,6 @@ def load_source_cameras(name: str = "static") -> SourceCameras:
     """
     kind, _, rest = name.partition(":")
     if name == "static":
-        from .static import static_source
-
         return static_source
     if name in ("colmap", "colmap:refine"):
         from .colmap import Colmap

@@ -22,8 +22,8 @@ from tqdm.auto import tqdm
 from ..geometry.cameras import Cameras, check_cameras
 from ..geometry.trajectories import resample_cameras
 from ..video.clip import Depth, Video
+from . import known_intrinsics
 from .from_file import from_first
-from .static import known_intrinsics
 
 FEWEST_FRAMES = 3
 LARGEST_CHANGE = 2.0
@@ -32,7 +32,7 @@ LARGEST_CHANGE = 2.0
 
 @dataclass(frozen=True)
 class Colmap:
-    """Source cameras from COLMAP's mapping of neighbouring frames."""
+    """Source cameras from COLMAP's mapping of neighboring frames."""
 
     refine_focal: bool = False
     """Also fit the focal length (one for the clip). Off, since on plain surfaces a clip's small
@@ -127,7 +127,11 @@ class Colmap:
             _write_pictures(video, pictures)
             colmap.set_random_seed(self.seed)
             _extract(colmap, database, pictures, K)
-            self._match(colmap, database)
+            pairs, check = colmap.SequentialPairingOptions(), colmap.TwoViewGeometryOptions()
+            pairs.overlap = self.neighbours
+            if self.largest_error is not None:
+                check.ransac.max_error = self.largest_error
+            colmap.match_sequential(database, pairing_options=pairs, verification_options=check)
             for i, mapper in enumerate(self.mappers):
                 colmap.set_random_seed(self.seed + i)
                 if mapper == "global":
@@ -145,13 +149,6 @@ class Colmap:
                         )
                 models += found.values()
         return _best(models)
-
-    def _match(self, colmap: Any, database: Path) -> None:
-        pairs, check = colmap.SequentialPairingOptions(), colmap.TwoViewGeometryOptions()
-        pairs.overlap = self.neighbours
-        if self.largest_error is not None:
-            check.ransac.max_error = self.largest_error
-        colmap.match_sequential(database, pairing_options=pairs, verification_options=check)
 
     def _options(self, colmap: Any, seed: int, frames: int, refine: bool) -> Any:
         options = colmap.IncrementalPipelineOptions()
@@ -181,7 +178,7 @@ class Colmap:
 
 
 def _best(models: list[Any]) -> Any | None:
-    """Of the reconstructions with many frames and points, the one with the smallest pixel error.
+    """The reconstruction with the smallest pixel error among those with many frames and points.
 
     Not the one with the most points: seen along a dolly, a wall allows a second motion, which fits
     a few more points three times worse. Nor the smallest error alone: few points always fit.
@@ -241,7 +238,7 @@ def _placed(found: Any) -> list[Any]:
 
 
 def _lens(K: Float[Tensor, "3 3"]) -> tuple[str, str]:
-    """COLMAP's words for K; the pixel convention is ours, the first pixel's centre is (0.5, 0.5).
+    """COLMAP's words for K; the pixel convention is ours, the first pixel's center is (0.5, 0.5).
 
     Square pixels are said to be square: two focal lengths of their own, if fitted, drift apart and
     take the direction of the motion with them.
@@ -264,7 +261,7 @@ def _pycolmap() -> Any:
 
 @contextmanager
 def _quiet(colmap: Any) -> Iterator[None]:
-    """COLMAP reports every step and every try on the terminal; what comes of them is told by us."""
+    """COLMAP reports every step on the terminal; our own messages say what comes of them."""
     before = colmap.logging.minloglevel
     colmap.logging.minloglevel = 3
     try:

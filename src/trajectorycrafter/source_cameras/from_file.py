@@ -17,7 +17,7 @@ import torch
 from ..geometry.cameras import Cameras, check_cameras
 from ..geometry.transforms import rigid_inverse
 from ..video.clip import Depth, Video
-from .static import known_intrinsics
+from . import known_intrinsics
 
 MATRICES = ("world_to_camera", "camera_to_world")
 MAPS = ("z", "depth", "depths", "inverse_depth", "disparity")

@@ -8,9 +8,8 @@ from dataclasses import replace
 
 import torch
 
-from ..depth.scene_scale import check_ranges
 from ..geometry.pivot import keyframe_at
-from ..geometry.trajectories import Trajectory
+from ..geometry.trajectories import Trajectory, check_ranges
 from .preparing import PreparedClip
 from .preview import FrameShares
 from .resolving import bases

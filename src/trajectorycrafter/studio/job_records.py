@@ -19,8 +19,8 @@ from typing import Any, Literal
 
 from ..config.redirect import CameraSettings, RedirectSettings
 from ..config.serialization import from_json, to_json
+from ..depth.estimator import check_depth_name
 from ..geometry.trajectory_files import detect_format, read_trajectory, write_trajectory
-from ..job.manifest import check_depth_name
 from ..job.reshoot import OUTPUTS, check_run
 from ..runtime.files import write_json
 from .compare import PAGE, SOURCE

@@ -142,7 +142,7 @@ def run_job(folder: Path, parts: Any, send: Send) -> None:
 
 
 def _make(folder: Path, parts: Any, send: Send) -> None:
-    from ..job.batch import Task, redirect_task, task_is_done
+    from ..job.batch import How, Task, redirect_task, task_is_done
     from .compare import add_comparison
     from .job_records import read_job
     from .progress import expected_seconds
@@ -156,7 +156,8 @@ def _make(folder: Path, parts: Any, send: Send) -> None:
         send({"event": "stage", "name": stage})
 
     out = folder / "out"
-    task = Task(job.id, job.spec.clip, out, settings, False, True, job.spec.render_only, known)
+    how = How(resume=True, render_only=job.spec.render_only)
+    task = Task(job.id, job.spec.clip, out, settings, how, known)
     if not task_is_done(task):
         redirect_task(task, parts, on_stage=enter)
     send({"event": "stage", "name": "compare"})

@@ -1,8 +1,8 @@
-"""Pictures for people: depth and errors in colours, comparisons, camera paths, contact sheets.
+"""Pictures for people: depth and errors in colors, comparisons, camera paths, contact sheets.
 
-The one thing a reader would get wrong: nothing here is measured or read back. Depth colours show
+The one thing a reader would get wrong: nothing here is measured or read back. Depth colors show
 inverse depth between two percentiles of the clip, so they cannot be compared between clips;
-error colours have one scale for all clips.
+error colors have one scale for all clips.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ MOST_FRUSTA = 9
 
 
 def colorize_depth(depth: Depth, colormap: str = "turbo") -> Float[Tensor, "T 3 H W"]:
-    """Depth as colours: near is warm, far is cold, untrusted pixels are black.
+    """Depth as colors: near is warm, far is cold, untrusted pixels are black.
 
     Inverse depth is shown, and one range, its 1st to 99th percentile, serves the whole clip, so
     that flicker stays visible and single wrong pixels do not matter.
@@ -60,12 +60,12 @@ def difference_video(
 ) -> Float[Tensor, "T 3 H W"]:
     """Where two clips differ: black where they agree, through purple and orange to pale yellow.
 
-    The error of a pixel is the mean over its colours of the absolute difference. Its place in the
+    The error of a pixel is the mean over its colors of the absolute difference. Its place in the
     map (inferno, which is evenly lighter all along) is the square root of its share of `full`, so
     that small errors show. The scale is the same for all clips: maps can be compared.
 
     Args:
-        full: the error that gets the last colour; larger ones get it too.
+        full: the error that gets the last color; larger ones get it too.
     """
     error = (made.float().cpu() - true.float().cpu()).abs().mean(dim=1)
     place = (error / full).clamp(0, 1).sqrt() * 255
@@ -93,9 +93,13 @@ def side_by_side(
     columns = []
     for panel, label in zip(panels, labels):
         fitted = _at_height(panel.float().cpu(), height)
-        strip = _label(label, max(16, height // 16), fitted.shape[3])
-        labelled = torch.cat([strip.expand(len(fitted), -1, -1, -1), fitted], dim=2)
-        columns += [labelled, torch.ones(len(fitted), 3, labelled.shape[2], GAP)]
+        strip = Image.new("RGB", (fitted.shape[3], max(16, height // 16)), (24, 24, 24))
+        font = ImageFont.load_default(size=round(0.7 * strip.height))
+        where = (strip.height // 3, strip.height / 2)
+        ImageDraw.Draw(strip).text(where, label, fill="white", font=font, anchor="lm")
+        words = torch.from_numpy(np.array(strip)).permute(2, 0, 1) / 255
+        labeled = torch.cat([words.expand(len(fitted), -1, -1, -1), fitted], dim=2)
+        columns += [labeled, torch.ones(len(fitted), 3, labeled.shape[2], GAP)]
     return torch.cat(columns[:-1], dim=3)
 
 
@@ -105,15 +109,6 @@ def _at_height(frames: Float[Tensor, "T 3 h w"], height: int) -> Float[Tensor, "
     width = max(1, round(frames.shape[3] * height / frames.shape[2]))
     shape = (height, width)
     return F.interpolate(frames, shape, mode="bilinear", antialias=True, align_corners=False)
-
-
-def _label(text: str, height: int, width: int) -> Float[Tensor, "3 H W"]:
-    """White words on a dark strip."""
-    strip = Image.new("RGB", (width, height), (24, 24, 24))
-    font = ImageFont.load_default(size=round(0.7 * height))
-    where = (height // 3, height / 2)
-    ImageDraw.Draw(strip).text(where, text, fill="white", font=font, anchor="lm")
-    return torch.from_numpy(np.array(strip)).permute(2, 0, 1) / 255
 
 
 def contact_sheet(video: Video, path: str | Path, count: int = 16, columns: int = 4) -> Path:
@@ -151,7 +146,7 @@ def plot_trajectory(
 ) -> Path:
     """Write a PNG of a camera path from above and from the side.
 
-    The new cameras are coloured from first (dark) to last (bright), the first source camera is red,
+    The new cameras are colored from first (dark) to last (bright), the first source camera is red,
     the scene's points are faint. An existing file is replaced.
 
     Args:
@@ -161,37 +156,32 @@ def plot_trajectory(
     Raises:
         OSError: it cannot be written.
     """
-    size = _frustum_size(cameras, source, points)
+    seen = torch.empty(0, 3) if points is None else points.detach().cpu()
+    seen = seen[seen.isfinite().all(dim=1)]
+    centers = torch.cat([source.centers[:1], cameras.centers]).detach().cpu()
+    # The drawn pyramids are small against the path and the scene.
+    extent = float((centers.amax(0) - centers.amin(0)).norm())
+    if len(seen):
+        extent = max(extent, float((seen - centers[0]).norm(dim=1).nanmedian()) / 2)
+    size = 0.15 * extent if extent > 1e-6 else 0.15
     chosen = np.unique(np.linspace(0, len(cameras) - 1, MOST_FRUSTA).round().astype(int))
     frusta = frustum_lines(cameras[chosen.tolist()], size)
     origin = frustum_lines(source[[0]], size)
-    centers = cameras.centers.detach().cpu().numpy()
     figure = Figure(figsize=(11, 5.5), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    seen = np.empty((0, 3)) if points is None else points.detach().cpu().numpy()
-    seen = seen[np.isfinite(seen).all(axis=1)]
     # World axes are x right, y down, z forward; drawings have up on top.
     top = figure.add_subplot(1, 2, 1, title="from above", xlabel="right (x)", ylabel="forward (z)")
     side = figure.add_subplot(
         1, 2, 2, title="from the side", xlabel="forward (z)", ylabel="up (-y)"
     )
     for axes, pair, signs in ((top, (0, 2), (1, 1)), (side, (2, 1), (1, -1))):
-        _draw_view(axes, *(a[..., pair] * signs for a in (frusta, origin, centers, seen)))
+        drawn = (frusta, origin, centers[1:].numpy(), seen.numpy())
+        _draw_view(axes, *(a[..., pair] * signs for a in drawn))
     colors = ScalarMappable(Normalize(0, max(1, len(cameras) - 1)), "viridis")
     figure.colorbar(colors, ax=[top, side], label="output frame", shrink=0.7)
     with whole(Path(path)) as partial:
         figure.savefig(partial, format="png")
     return Path(path)
-
-
-def _frustum_size(cameras: Cameras, source: Cameras, points: Float[Tensor, "N 3"] | None) -> float:
-    """Depth of the drawn pyramids in scene units: small against the path and the scene."""
-    centers = torch.cat([cameras.centers, source.centers[:1]]).detach().cpu()
-    extent = float((centers.amax(0) - centers.amin(0)).norm())
-    if points is not None and len(points):
-        distance = (points.detach().cpu() - source.centers[:1].detach().cpu()).norm(dim=1)
-        extent = max(extent, float(distance[distance.isfinite()].nanmedian()) / 2)
-    return 0.15 * extent if extent > 1e-6 else 0.15
 
 
 def frustum_lines(cameras: Cameras, size: float) -> np.ndarray:

@@ -5,7 +5,7 @@ The one thing a reader would get wrong: frames are counted in the order of prese
 therefore plays at its average rate afterwards.
 
 What is read is what a player shows: rotation from the display matrix (or EXIF), square pixels, the
-file's own colour matrix and range, transparency over black. Interlaced fields are not separated,
+file's own color matrix and range, transparency over black. Interlaced fields are not separated,
 and HDR transfer curves are kept as they are.
 """
 
@@ -102,12 +102,8 @@ class FrameChoice:
     """Height and width are multiples of this; the clip's own shape is rounded to it."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant.
-
-        Raises:
-            ValueError: a number out of range, `size` together with `pixels`, an unknown `fit`, or a
-                size that is no multiple.
-        """
+        """Raises ValueError for a number out of range, `size` together with `pixels`, an unknown
+        `fit`, or a size that is no multiple."""
         if self.start < 0:
             raise ValueError(f"The first frame is 0; got start={self.start}.")
         for name in ("stride", "multiple"):
@@ -191,9 +187,14 @@ def clip_path(clip: str | Path, folder: Path = Path()) -> Path:
     Args:
         folder: what a relative path counts from.
     """
-    if clip == "demo":
-        return demo_clip()
-    return folder / Path(clip).expanduser()
+    return demo_clip() if clip == "demo" else folder / Path(clip).expanduser()
+
+
+def clip_text(clip: Path, text: str) -> str:
+    """What `clip_path` reads as a clip that lies at `text`."""
+    if clip == demo_clip():
+        return "demo"
+    return "./demo" if text == "demo" else text
 
 
 # ---------------------------------------------------------------------------------------- reading
@@ -206,7 +207,11 @@ def probe(path: str | Path) -> VideoInfo:
         FileNotFoundError: there is nothing at `path`.
         ValueError: it is not a clip, an image or a folder of images.
     """
-    path = _existing(path)
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file or folder {path}.")
+    if path.is_file() and path.stat().st_size == 0:
+        raise ValueError(f"{path} is empty; expected a video or an image.")
     if path.is_dir():
         files = _images_of(path)
         return VideoInfo(len(files), IMAGE_FPS, *_first_picture(files[0]).size, "images", False)
@@ -250,7 +255,7 @@ def read_video(path: str | Path, choice: FrameChoice, info: VideoInfo | None = N
 
     from .clip import Video
 
-    path = _existing(path)
+    path = Path(path)
     info = info or probe(path)
     pixels = _read_folder(path, choice) if path.is_dir() else _read_file(path, choice, info)
     frames = torch.empty(len(pixels), 3, *pixels[0].shape[:2])
@@ -260,15 +265,6 @@ def read_video(path: str | Path, choice: FrameChoice, info: VideoInfo | None = N
         largest = np.iinfo(picture.dtype).max
         frames[index] = torch.from_numpy(picture.astype(np.float32)).permute(2, 0, 1) / largest
     return Video(frames, info.fps / choice.stride)
-
-
-def _existing(path: str | Path) -> Path:
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"There is no file or folder {path}.")
-    if path.is_file() and path.stat().st_size == 0:
-        raise ValueError(f"{path} is empty; expected a video or an image.")
-    return path
 
 
 def _read_file(path: Path, choice: FrameChoice, info: VideoInfo) -> list[Pixels]:
@@ -350,7 +346,7 @@ def _planned_size(
 
 
 def _check_count(path: Path, choice: FrameChoice, got: int, total: int, damaged: bool) -> None:
-    """Complain unless the clip gave what was asked."""
+    """Raises ValueError unless the clip gave what was asked."""
     if got == choice.count:
         return
     chosen = f"start={choice.start}, stride={choice.stride}"
@@ -525,10 +521,24 @@ def _pillow_timing(path: Path) -> tuple[int, float]:
 
 def _fitted(picture: _Picture, choice: FrameChoice, size: tuple[int, int]) -> Pixels:
     """A decoded frame as RGB at its final size, upright, over black."""
-    scaled = choice.scaled_size(*picture.size, size)
-    turns = picture.quarter_turns
-    pixels = _to_rgb(picture.frame, *(scaled[::-1] if turns % 2 else scaled))
-    pixels = np.rot90(pixels, turns)
+    frame, parts = picture.frame, picture.frame.format.components
+    if any(part.is_alpha for part in parts) or frame.format.has_palette:
+        frame = _over_black(frame)
+    # Resampled and converted in one step, in 16 bits where the file has more than 8.
+    deep = max(part.bits for part in frame.format.components) > 8
+    # Files that do not name their color matrix mean what players assume: BT.709 from HD on.
+    untagged = frame.colorspace == 2 and not frame.format.is_rgb
+    matrix = "ITU709" if untagged and (frame.width >= 1280 or frame.height > 576) else None
+    scaled, turns = choice.scaled_size(*picture.size, size), picture.quarter_turns
+    height, width = scaled[::-1] if turns % 2 else scaled
+    converted = frame.reformat(
+        width,
+        height,
+        "rgb48le" if deep else "rgb24",
+        src_colorspace=matrix,
+        interpolation=_SCALING,
+    )
+    pixels = np.rot90(converted.to_ndarray(), turns)
     for axis, wanted in enumerate(size):  # the middle is cut out, or stands between black bars
         spare = pixels.shape[axis] - wanted
         if spare > 0:
@@ -540,22 +550,8 @@ def _fitted(picture: _Picture, choice: FrameChoice, size: tuple[int, int]) -> Pi
     return np.ascontiguousarray(pixels)
 
 
-def _to_rgb(frame: av.VideoFrame, height: int, width: int) -> Pixels:
-    """Resample and convert in one step, in 16 bits where the file has more than 8."""
-    if any(component.is_alpha for component in frame.format.components) or frame.format.has_palette:
-        frame = _over_black(frame)
-    deep = max(component.bits for component in frame.format.components) > 8
-    # Files that do not name their colour matrix mean what players assume: BT.709 from HD on.
-    untagged = frame.colorspace == 2 and not frame.format.is_rgb
-    matrix = "ITU709" if untagged and (frame.width >= 1280 or frame.height > 576) else None
-    form = "rgb48le" if deep else "rgb24"
-    return frame.reformat(
-        width, height, form, src_colorspace=matrix, interpolation=_SCALING
-    ).to_ndarray()
-
-
 def _over_black(frame: av.VideoFrame) -> av.VideoFrame:
-    """Blend before resampling, so that hidden colours do not bleed into visible ones."""
+    """Blend before resampling, so that hidden colors do not bleed into visible ones."""
     deep = max(component.bits for component in frame.format.components) > 8
     rgba = frame.reformat(format="rgba64le" if deep else "rgba").to_ndarray()
     shares = rgba / (65535.0 if deep else 255.0)

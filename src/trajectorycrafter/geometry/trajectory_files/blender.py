@@ -6,7 +6,6 @@ world's (z up); `angle_x` is horizontal radians.
 
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -62,26 +61,15 @@ def encode(cameras: Cameras, plain: bool) -> str:
     """Cameras as JSON, or as plain text, without the lens.
 
     Raises:
-        ValueError: pixels that are not square or a principal point off the centre, in JSON.
+        ValueError: pixels that are not square or a principal point off the center, in JSON.
     """
-    return _matrix_lines(cameras) if plain else as_json(_document(cameras))
-
-
-def _document(cameras: Cameras) -> dict[str, Any]:
-    angle = 2 * np.arctan(cameras.width / 2 / square_centred_focal(cameras, "blender", "json"))
     matrices = _Z_UP @ camera_to_world_of(cameras) @ OPENGL
+    if plain:
+        return "".join(" ".join(f"{x:.9g}" for x in m.reshape(-1)) + "\n" for m in matrices)
+    angle = 2 * np.arctan(cameras.width / 2 / square_centred_focal(cameras, "blender", "json"))
     frames = [
         {"matrix_world": matrix.tolist(), "angle_x": float(angle[i])}
         for i, matrix in enumerate(matrices)
     ]
-    return {
-        "format": BLENDER_FORMAT,
-        "height": cameras.height,
-        "width": cameras.width,
-        "frames": frames,
-    }
-
-
-def _matrix_lines(cameras: Cameras) -> str:
-    matrices = _Z_UP @ camera_to_world_of(cameras) @ OPENGL
-    return "".join(" ".join(f"{x:.9g}" for x in m.reshape(-1)) + "\n" for m in matrices)
+    size = {"height": cameras.height, "width": cameras.width}
+    return as_json({"format": BLENDER_FORMAT, **size, "frames": frames})

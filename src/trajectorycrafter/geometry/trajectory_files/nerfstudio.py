@@ -50,15 +50,11 @@ def encode_path(cameras: Cameras, fps: float) -> str:
     """A camera path for the viewer.
 
     Raises:
-        ValueError: pixels that are not square or a principal point off the centre.
+        ValueError: pixels that are not square or a principal point off the center.
     """
-    return as_json(_path_document(cameras, fps))
-
-
-def _path_document(cameras: Cameras, fps: float) -> dict[str, Any]:
     fy = square_centred_focal(cameras, "nerfstudio", "transforms")
     fov = np.degrees(2 * np.arctan(cameras.height / 2 / fy))
-    return {
+    document = {
         "camera_type": "perspective",
         "render_height": cameras.height,
         "render_width": cameras.width,
@@ -76,6 +72,7 @@ def _path_document(cameras: Cameras, fps: float) -> dict[str, Any]:
             for i, matrix in enumerate(camera_to_world_of(cameras))
         ],
     }
+    return as_json(document)
 
 
 def read_transforms(path: Path) -> Recorded:
@@ -119,12 +116,8 @@ def _transforms_lens(entry: dict[str, Any], where: str) -> tuple[np.ndarray, tup
 
 def encode_transforms(cameras: Cameras) -> str:
     """A transforms.json; its pictures are named images/00000.png and so on."""
-    return as_json(_transforms_document(cameras))
-
-
-def _transforms_document(cameras: Cameras) -> dict[str, Any]:
     K = cameras.K.double().numpy()
-    return {
+    document = {
         "camera_model": "OPENCV",
         "w": cameras.width,
         "h": cameras.height,
@@ -140,3 +133,4 @@ def _transforms_document(cameras: Cameras) -> dict[str, Any]:
             for i, matrix in enumerate(camera_to_world_of(cameras))
         ],
     }
+    return as_json(document)

@@ -18,7 +18,6 @@ from ..keyframes import Keyframe, key_times
 from ..trajectories import Lens, PanUnit, RelativeTo, Scale, Trajectory
 from .checks import check_keys, finite_numbers, read_json, wrong
 from .readable_json import as_json
-from .recorded import moves
 
 JSON_FORMAT = "trajectorycrafter-trajectory"
 JSON_VERSION = 1
@@ -64,16 +63,9 @@ def read(path: Path, frames: int | None) -> Trajectory:
     if references is not None:
         references = finite_numbers(references, (-1,), f"{path}: $.reference_frames")
         references = torch.from_numpy(references.astype(np.int64))
-    options = {
-        k: document[k]
-        for k in ("interpolation", "pan_unit", "relative_to", "ease")
-        if k in document
-    }
-    for name, kind in (
-        ("interpolation", Interpolation),
-        ("pan_unit", PanUnit),
-        ("relative_to", RelativeTo),
-    ):
+    choices = {"interpolation": Interpolation, "pan_unit": PanUnit, "relative_to": RelativeTo}
+    options = {name: document[name] for name in (*choices, "ease") if name in document}
+    for name, kind in choices.items():
         _check_choice(options, name, kind, f"{path}: $")
     if cameras is not None:
         options.setdefault("relative_to", "first_frame")
@@ -128,16 +120,9 @@ def _read_cameras(entry: Any, path: Path) -> tuple[Cameras | None, dict[str, Any
     if entry is None:
         return None, {}
     where = f"{path}: $.cameras"
-    kinds = {
-        "height": int,
-        "width": int,
-        "scale": str,
-        "lens": str,
-        "world_to_camera": list,
-        "K": list,
-    }
-    check_keys(entry, kinds, where)
-    for name in ("height", "width", "world_to_camera", "K"):
+    needed = {"height": int, "width": int, "world_to_camera": list, "K": list}
+    check_keys(entry, {**needed, "scale": str, "lens": str}, where)
+    for name in needed:
         if name not in entry:
             raise wrong(f"{where}.{name}", "a value", "nothing")
     matrices = finite_numbers(entry["world_to_camera"], (-1, 4, 4), f"{where}.world_to_camera")
@@ -161,7 +146,50 @@ def _check_choice(entry: dict[str, Any], name: str, kind: Any, where: str) -> No
 
 def encode(value: Trajectory | Cameras) -> str:
     """A trajectory, or cameras in their own world, as our JSON."""
-    return as_json(_document(value))
+    trajectory = value
+    if isinstance(trajectory, Cameras):
+        trajectory = Trajectory.from_cameras(trajectory, relative_to="world")
+    document: dict[str, Any] = {
+        "format": JSON_FORMAT,
+        "version": JSON_VERSION,
+        "frames": len(trajectory),
+        "interpolation": "linear",
+        "pan_unit": trajectory.pan_unit,
+        "relative_to": trajectory.relative_to,
+    }
+    if trajectory.anchor is not None:
+        document["anchor"] = trajectory.anchor
+    if trajectory.reference_frames is not None:
+        document["reference_frames"] = trajectory.reference_frames.tolist()
+    if trajectory.moves:
+        # One key per frame: linear interpolation between neighbors gives back the very numbers.
+        plays = torch.equal(trajectory.source_frame, torch.arange(len(trajectory)))
+        names = ("elevation_deg", "azimuth_deg", "dolly", "zoom", "roll_deg")
+        columns = [getattr(trajectory, name).tolist() for name in names]
+        moments, pan = trajectory.source_frame.tolist(), trajectory.pan.tolist()
+        document["keyframes"] = [
+            _keyframe_entry(
+                Keyframe(
+                    frame=frame,
+                    **dict(zip(names, numbers, strict=True)),
+                    right=pan[frame][0],
+                    up=pan[frame][1],
+                    source_frame=None if plays else moments[frame],
+                )
+            )
+            for frame, numbers in enumerate(zip(*columns, strict=True))
+        ]
+    if trajectory.absolute is not None:
+        cameras = trajectory.absolute
+        document["cameras"] = {
+            "height": cameras.height,
+            "width": cameras.width,
+            "scale": trajectory.scale,
+            "lens": trajectory.lens,
+            "world_to_camera": cameras.world_to_camera.tolist(),
+            "K": cameras.K.tolist(),
+        }
+    return as_json(document)
 
 
 def keyframes_as_json(
@@ -188,58 +216,6 @@ def keyframes_as_json(
     document = {"format": JSON_FORMAT, "version": JSON_VERSION, "frames": frames, **options}
     document["keyframes"] = [_keyframe_entry(key) for key in keyframes]
     return as_json(document)
-
-
-def _document(value: Trajectory | Cameras) -> dict[str, Any]:
-    trajectory = value
-    if isinstance(trajectory, Cameras):
-        trajectory = Trajectory.from_cameras(trajectory, relative_to="world")
-    document: dict[str, Any] = {
-        "format": JSON_FORMAT,
-        "version": JSON_VERSION,
-        "frames": len(trajectory),
-        "interpolation": "linear",
-        "pan_unit": trajectory.pan_unit,
-        "relative_to": trajectory.relative_to,
-    }
-    if trajectory.anchor is not None:
-        document["anchor"] = trajectory.anchor
-    if trajectory.reference_frames is not None:
-        document["reference_frames"] = trajectory.reference_frames.tolist()
-    if moves(trajectory):
-        document["keyframes"] = _keyframe_entries(trajectory)
-    if trajectory.absolute is not None:
-        cameras = trajectory.absolute
-        document["cameras"] = {
-            "height": cameras.height,
-            "width": cameras.width,
-            "scale": trajectory.scale,
-            "lens": trajectory.lens,
-            "world_to_camera": cameras.world_to_camera.tolist(),
-            "K": cameras.K.tolist(),
-        }
-    return document
-
-
-def _keyframe_entries(trajectory: Trajectory) -> list[dict[str, Any]]:
-    """One key per frame: linear interpolation between neighbours gives back the very numbers."""
-    plays = torch.equal(trajectory.source_frame, torch.arange(len(trajectory)))
-    keys = []
-    for frame in range(len(trajectory)):
-        right, up = trajectory.pan[frame].tolist()
-        key = Keyframe(
-            frame=frame,
-            elevation_deg=float(trajectory.elevation_deg[frame]),
-            azimuth_deg=float(trajectory.azimuth_deg[frame]),
-            dolly=float(trajectory.dolly[frame]),
-            right=right,
-            up=up,
-            zoom=float(trajectory.zoom[frame]),
-            roll_deg=float(trajectory.roll_deg[frame]),
-            source_frame=None if plays else int(trajectory.source_frame[frame]),
-        )
-        keys.append(_keyframe_entry(key))
-    return keys
 
 
 def _keyframe_entry(key: Keyframe) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
 from ..cameras import Cameras, intrinsics
-from ..trajectories import MOTION_FIELDS, Trajectory
+from ..trajectories import Trajectory
 from .checks import wrong
 from .formats import TrajectoryFormat
 
@@ -29,7 +29,7 @@ class Recorded:
     camera_to_world: np.ndarray
     """T 4 4, float64."""
     K: np.ndarray | None = None
-    """T 3 3 in pixels, centres at +0.5; None = the file has no lens."""
+    """T 3 3 in pixels, centers at +0.5; None = the file has no lens."""
     size: tuple[int, int] = (720, 1280)
     """Height and width that K belongs to."""
     times: np.ndarray | None = None
@@ -57,7 +57,7 @@ def concrete(value: Trajectory | Cameras, format: TrajectoryFormat) -> Cameras:
     if isinstance(value, Cameras):
         return value
     without_lens = format in ("tum", "recammaster")
-    if value.absolute is None or moves(value) or (value.lens == "source" and not without_lens):
+    if value.absolute is None or value.moves or (value.lens == "source" and not without_lens):
         raise wrong(
             f"format {format}",
             "cameras",
@@ -66,25 +66,18 @@ def concrete(value: Trajectory | Cameras, format: TrajectoryFormat) -> Cameras:
     return value.absolute
 
 
-def moves(trajectory: Trajectory) -> bool:
-    """Whether a path is more than its base cameras, frame by frame."""
-    plain = Trajectory.static(len(trajectory))
-    names = (*MOTION_FIELDS, "source_frame")
-    return any(not torch.equal(getattr(trajectory, n), getattr(plain, n)) for n in names)
-
-
 def camera_to_world_of(cameras: Cameras) -> np.ndarray:
     """T 4 4, float64, OpenCV camera axes."""
     return np.linalg.inv(cameras.world_to_camera.double().numpy())
 
 
 def pinhole(focal: float, size: tuple[int, int]) -> np.ndarray:
-    """3 3: square pixels of `focal`, the principal point in the centre of height and width."""
+    """3 3: square pixels of `focal`, the principal point in the center of height and width."""
     return intrinsics(focal, *size).double().numpy()[0]
 
 
 def square_centred_focal(cameras: Cameras, format: str, better: str) -> Float[np.ndarray, " T"]:
-    """The focal lengths in pixels, if pixels are square and the principal point is the centre.
+    """The focal lengths in pixels, if pixels are square and the principal point is the center.
 
     Raises:
         ValueError: they are not; names the format that is `better`.

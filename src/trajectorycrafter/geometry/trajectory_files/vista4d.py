@@ -32,7 +32,7 @@ def read(path: Path) -> Recorded:
     numbers = finite_numbers(arrays["intrinsics"], (len(matrices), 4), f"{path}: intrinsics")
     K = np.tile(np.eye(3), (len(matrices), 1, 1))
     K[:, 0, 0], K[:, 1, 1], K[:, 0, 2], K[:, 1, 2] = numbers.T
-    # The archive has no picture size; its own tools take the principal point for the centre.
+    # The archive has no picture size; its own tools take the principal point for the center.
     size = round(2 * float(numbers[:, 3].mean())), round(2 * float(numbers[:, 2].mean()))
     return Recorded(matrices, K, size)
 

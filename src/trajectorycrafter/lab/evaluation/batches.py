@@ -19,6 +19,7 @@ from ...depth.from_file import read_depth
 from ...geometry.cameras import focal_from_fov, intrinsics, static_cameras
 from ...job.batch import (
     BatchResult,
+    How,
     Progress,
     check_batch_inputs,
     check_common,
@@ -147,7 +148,8 @@ def evaluate_manifest(
     options: dict[str, Any] = {"engine": engine, "workers": workers, "say": say}
     made = BatchResult([])
     if to_make:
-        made = redirect_jobs(to_make, work / "runs", settings, **again, **options)
+        how = How(overwrite, resume)
+        made = redirect_jobs(to_make, work / "runs", settings, how, **options)
     entries = blank_entries(jobs, settings)
     for record in made.failed:
         log.add(replace(entries[record.name], error=record.error))
