@@ -1,5 +1,6 @@
 """A student's one step against the teacher's many."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +10,10 @@ from test_training_objective import batch, network
 from torch import Tensor, nn
 from training_material import settings, write_samples
 
+from trajectorycrafter.config.serialization import from_json
 from trajectorycrafter.config.training import (
     DistillSettings,
     ObjectiveSettings,
-    read_settings,
 )
 from trajectorycrafter.lab.training.denoising import END, ddim_step, trailing_timesteps
 from trajectorycrafter.lab.training.distill import (
@@ -121,7 +122,8 @@ def test_two_rounds_from_a_trained_model(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
     student = distill(base, teacher_, tmp_path / "out", steps=(8, 4, 2), guidance=3.0)
     assert student == tmp_path / "out/steps-2/model"
-    first, second = (read_settings(tmp_path / f"out/steps-{n}/settings.json") for n in (4, 2))
+    records = [(tmp_path / f"out/steps-{n}/settings.json").read_text() for n in (4, 2)]
+    first, second = (from_json(TrainSettings, json.loads(record)) for record in records)
     assert first.distill == DistillSettings(teacher_, 8, 4, 3.0)
     assert second.distill == DistillSettings(str(tmp_path / "out/steps-4/model"), 4, 2, 1.0)
     assert second.objective.drop_text == 0 and second.model.start == second.distill.teacher

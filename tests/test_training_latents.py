@@ -76,7 +76,7 @@ def test_items_are_what_the_encoder_makes(samples: Path, cache: Path) -> None:
         for variant, found in enumerate(item):
             made = encoder(read[found.id], variant)
             assert found.kind == made.kind and found.render.seen == made.render.seen
-            a, b = tensors(found), tensors(made)
+            a, b = dict(tensors(found)), dict(tensors(made))
             assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 

@@ -53,6 +53,8 @@ def test_settings_survive_json(name: str) -> None:
 def test_unknown_settings_are_named() -> None:
     with pytest.raises(ValueError, match="learning_rate"):
         from_json(TrainSettings, {"optimizer": {"learning_rate": 1}})
+    with pytest.raises(ValueError, match=r"expected int, got 2\.5 @ \$\.optimizer\.steps"):
+        from_json(TrainSettings, {"optimizer": {"steps": 2.5}})
 
 
 def test_what_a_run_may_not_change() -> None:

@@ -6,7 +6,6 @@ folder is refused within a second whatever its size.
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from safetensors import safe_open
@@ -90,13 +89,6 @@ def weight_files(folder: Path) -> list[Path]:
             "Repeat the download; it goes on where it stopped."
         )
     return [folder / name for name in names]
-
-
-def _shapes(folder: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
-    for path in weight_files(folder):
-        with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118  # not a dict, cannot be iterated
-                yield name, tuple(file.get_slice(name).get_shape())
 
 
 def _refuse_pickle(path: Path) -> None:

@@ -196,29 +196,21 @@ def masked_video(
     return torch.where(video == -1, video, video + sigma * noise)
 
 
-def tensors(example: Example) -> dict[str, Tensor]:
-    """The example's tensors by dotted names, those that are None left out."""
-    return dict(_tensors(example, ""))
-
-
-def on(example: Example, device: torch.device) -> Example:
-    """The example with its tensors on the device."""
-    return _moved(example, device)
-
-
-def _tensors(value: Any, place: str) -> Iterator[tuple[str, Tensor]]:
+def tensors(value: Any, place: str = "") -> Iterator[tuple[str, Tensor]]:
+    """An example's tensors by dotted names, those that are None left out."""
     for f in fields(value):
         item, name = getattr(value, f.name), f"{place}{f.name}"
         if is_dataclass(item):
-            yield from _tensors(item, f"{name}.")
+            yield from tensors(item, f"{name}.")
         elif isinstance(item, Tensor):
             yield name, item
 
 
-def _moved(value: Any, device: torch.device) -> Any:
+def on(value: Any, device: torch.device) -> Any:
+    """The example with its tensors on the device."""
     items = {f.name: getattr(value, f.name) for f in fields(value)}
     moved: dict[str, Any] = {
-        name: item.to(device) if isinstance(item, Tensor) else _moved(item, device)
+        name: item.to(device) if isinstance(item, Tensor) else on(item, device)
         for name, item in items.items()
         if isinstance(item, Tensor) or is_dataclass(item)
     }

@@ -54,7 +54,7 @@ def write_cache(
 ) -> None:
     """Encode a folder of samples; what an earlier, stopped run wrote is kept.
 
-    With several processes each writes every so manieth file; the cache is whole when all are done.
+    With several processes each writes its share of the files; the cache is whole when all are done.
 
     Args:
         about: How the latents were made, for the check when they are read.
@@ -186,25 +186,17 @@ def _write_file(
         sample = read_sample(samples, row)
         for variant in range(variants):
             example = encoder(sample, variant)
-            for name, tensor in tensors(example).items():
+            for name, tensor in tensors(example):
                 varies = name.startswith(VARYING)
                 if (variant == 0 or varies) and not (name == "text" and text == "empty"):
                     key = f"{place}/{variant}/{name}" if varies else f"{place}/{name}"
                     kept[key] = tensor.to("cpu", dtype).contiguous()
             if variant == 0:
-                said.append(_said(example))
+                memory = example.memory is not None and example.memory.seen
+                about = {"id": example.id, "kind": example.kind}
+                said.append(about | {"render": example.render.seen, "memory": memory})
     with whole(path) as partial:
         save_file(kept, partial, {"examples": json.dumps(said)})
-
-
-def _said(example: Example) -> dict[str, Any]:
-    memory = example.memory is not None and example.memory.seen
-    return {
-        "id": example.id,
-        "kind": example.kind,
-        "render": example.render.seen,
-        "memory": memory,
-    }
 
 
 def _same(out: Path, about: dict[str, Any]) -> None:

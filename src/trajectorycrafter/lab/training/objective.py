@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...config.training import ObjectiveSettings
-from .examples import Example, Posterior, View
+from .examples import Example, View
 from .seeds import happens, integer
 
 RELEASED_SCHEDULE = {
@@ -179,7 +179,10 @@ def _draw(
     dropped = happens(settings.drop_condition, generator)
     views = [example.render] + ([] if example.memory is None else [example.memory])
     condition = torch.cat([_condition(v, settings, scaling, generator) for v in views], dim=1)
-    reference = _reference(example.reference, settings, scaling, generator)
+    reference = None
+    if example.reference is not None:
+        reference = example.reference.draw(generator) * scaling
+        reference = reference * (not happens(settings.drop_reference, generator))
     without_text = happens(settings.drop_text, generator)
     return {
         "clean": clean,
@@ -209,18 +212,6 @@ def _condition(
         return both
     # Mostly zeros, which is how inference says that nothing was seen; sometimes plain black.
     return both * (not happens(settings.drop_all_hole, generator))
-
-
-def _reference(
-    posterior: Posterior | None,
-    settings: ObjectiveSettings,
-    scaling: float,
-    generator: torch.Generator,
-) -> Float[Tensor, "rf rc h w"] | None:
-    if posterior is None:
-        return None
-    drawn = posterior.draw(generator) * scaling
-    return drawn * (not happens(settings.drop_reference, generator))
 
 
 def _stack(items: list[Tensor | None]) -> Tensor | None:
