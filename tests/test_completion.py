@@ -13,7 +13,7 @@ from trajectorycrafter.geometry.cameras import (
     static_cameras,
 )
 from trajectorycrafter.geometry.transforms import rigid, rotation_y
-from trajectorycrafter.lab.synthetic.scene import Scene
+from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.rendering.completion import fill, push_pull, static_background
 from trajectorycrafter.rendering.point_cloud import DynamicPointCloud, lift
 from trajectorycrafter.rendering.render import Render, render
@@ -95,7 +95,7 @@ def test_on_exact_scenes_it_is_no_worse_than_a_smooth_fill(still: bool) -> None:
     source = STILL if still else turned(-8.0)
     times = torch.linspace(0, 2.5, FRAMES)
     for seed in (0, 1):
-        scene = Scene.make(seed, place="room")
+        scene = RayScene.make(seed, place="room")
         cloud = lift(*scene.render(source, times, samples=1), source)
         cameras = turned(18.0)
         truth = scene.render(cameras, times, samples=1)[0].frames
