@@ -10,7 +10,7 @@ import torch
 
 from trajectorycrafter import Cameras, Depth, TrajectoryCrafter, Video, preset
 from trajectorycrafter.geometry.cameras import focal_from_fov, intrinsics, static_cameras
-from trajectorycrafter.lab.synthetic.scene import Scene
+from trajectorycrafter.lab.synthetic.scene import RayScene
 
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "out")
 out.mkdir(parents=True, exist_ok=True)
@@ -18,7 +18,7 @@ out.mkdir(parents=True, exist_ok=True)
 frames, height, width = 8, 96, 160
 still = static_cameras(intrinsics(focal_from_fov(60, width), height, width, frames), height, width)
 moving = preset("pan-right", frames, amount=0.1).cameras(still, radius=4.0)
-video, depth = Scene.make(seed=5, place="room").render(moving, torch.linspace(0, 1, frames))
+video, depth = RayScene.make(seed=5, place="room").render(moving, torch.linspace(0, 1, frames))
 
 
 def known_depth(video: Video) -> Depth:

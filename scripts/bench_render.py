@@ -15,7 +15,7 @@ import torch
 
 from trajectorycrafter.geometry.cameras import Cameras, focal_from_fov, intrinsics, static_cameras
 from trajectorycrafter.geometry.transforms import rigid, rotation_y
-from trajectorycrafter.lab.synthetic.scene import Scene
+from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.rendering import render as rendering
 from trajectorycrafter.rendering import splatting
 from trajectorycrafter.rendering.point_cloud import DynamicPointCloud, lift
@@ -29,7 +29,7 @@ def moments(height: int, width: int) -> DynamicPointCloud:
     """A procedural clip's cloud; its moments share one frame to keep the set-up short."""
     K = intrinsics(focal_from_fov(60.0, width), height, width)
     source = static_cameras(K, height, width)
-    cloud = lift(*Scene.make(0, place="room").render(source, torch.zeros(1), samples=1), source)
+    cloud = lift(*RayScene.make(0, place="room").render(source, torch.zeros(1), samples=1), source)
     return cloud[[0] * FRAMES]
 
 

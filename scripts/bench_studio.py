@@ -30,7 +30,7 @@ from websockets.sync.client import connect
 from trajectorycrafter.config.redirect import ClipSettings, DepthSettings, RedirectSettings
 from trajectorycrafter.depth.from_file import write_depth
 from trajectorycrafter.geometry.cameras import focal_from_fov, intrinsics, static_cameras
-from trajectorycrafter.lab.synthetic.scene import Scene
+from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.studio.jobs import Queue
 from trajectorycrafter.studio.library import Clip, Library, User
 from trajectorycrafter.studio.page import Page
@@ -47,7 +47,7 @@ def make_clip(folder: Path) -> tuple[Path, RedirectSettings]:
     """A procedural clip with exact depth, so that no network has to run."""
     K = intrinsics(focal_from_fov(60.0, WIDTH), HEIGHT, WIDTH, FRAMES)
     cameras = static_cameras(K, HEIGHT, WIDTH)
-    scene = Scene.make(0, place="room")
+    scene = RayScene.make(0, place="room")
     video, depth = scene.render(cameras, torch.linspace(0, 1, FRAMES), samples=1)
     path = video.write(folder / "clip.mp4")
     depth_path = write_depth(depth, folder / "depth.npz", cameras)

@@ -14,7 +14,7 @@ from statistics import median
 import torch
 
 from trajectorycrafter.lab.synthetic.layout import Place
-from trajectorycrafter.lab.synthetic.scene import Scene
+from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.lab.synthetic.takes import steady
 
 FRAMES, SIZE, SAMPLES = 13, (96, 160), 2
@@ -23,7 +23,7 @@ FRAMES, SIZE, SAMPLES = 13, (96, 160), 2
 def timed(seed: int, place: Place) -> tuple[float, float, float]:
     """Seconds to draw a scene, seconds and CPU seconds to render a clip of it."""
     begin = time.perf_counter()
-    scene = Scene.make(seed, place=place)
+    scene = RayScene.make(seed, place=place)
     cameras = steady(scene.pivot, FRAMES, SIZE)
     start, work = time.perf_counter(), time.process_time()
     scene.render(cameras, torch.linspace(0, 1, FRAMES), samples=SAMPLES)

@@ -13,7 +13,7 @@ from trajectorycrafter.geometry.cameras import (
     intrinsics,
     static_cameras,
 )
-from trajectorycrafter.lab.synthetic.scene import Scene
+from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.video.clip import Depth, Video
 
 
@@ -34,7 +34,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
     frames, height, width = 9, 64, 96
     K = intrinsics(focal_from_fov(60.0, width), height, width, frames)
     cameras = static_cameras(K, height, width)
-    video, depth = Scene.make(3, place="room").render(cameras, torch.linspace(0, 1, frames))
+    video, depth = RayScene.make(3, place="room").render(cameras, torch.linspace(0, 1, frames))
     folder = tmp_path_factory.mktemp("clip")
     path = video.write(folder / "clip.mp4")
     depth_path = write_depth(depth, folder / "depth.npz", cameras)

@@ -21,7 +21,7 @@ from PIL import Image
 from trajectorycrafter.geometry.cameras import Cameras, intrinsics
 from trajectorycrafter.geometry.trajectory_files import write_trajectory
 from trajectorycrafter.geometry.transforms import rigid, rotation_y
-from trajectorycrafter.lab.synthetic.scene import Scene
+from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.video.clip import Depth, Video
 
 SIZE = (72, 96)
@@ -52,7 +52,7 @@ class Room:
 
 @lru_cache(1)
 def room() -> Room:
-    scene = Scene.make(11, place="room")
+    scene = RayScene.make(11, place="room")
     right = torch.linspace(-0.6, 0.6, FRAMES)
     center = torch.stack([right, torch.zeros(FRAMES), torch.zeros(FRAMES)], dim=-1)
     turn = rotation_y(torch.linspace(4, -4, FRAMES))

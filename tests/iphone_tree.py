@@ -18,7 +18,7 @@ from scipy.spatial.transform import Rotation
 
 from trajectorycrafter.geometry.cameras import Cameras, intrinsics
 from trajectorycrafter.geometry.transforms import rigid, rigid_inverse, rotation_y
-from trajectorycrafter.lab.synthetic.scene import Scene
+from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.video.clip import Depth, Video
 
 HEIGHT, WIDTH = 48, 36
@@ -43,7 +43,7 @@ class World:
 @lru_cache(maxsize=1)
 def world() -> World:
     """The one scene of all trees."""
-    scene, times = Scene.make(3, place="room"), torch.arange(FRAMES) / FPS
+    scene, times = RayScene.make(3, place="room"), torch.arange(FRAMES) / FPS
     moving = _cameras(torch.linspace(0.0, 0.4, FRAMES), torch.linspace(0.0, 4.0, FRAMES))
     video, depth = scene.render(moving, times)
     targets = {}

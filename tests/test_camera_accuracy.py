@@ -23,7 +23,7 @@ from trajectorycrafter.lab.evaluation.cameras import (
     camera_errors,
     load_recovery,
 )
-from trajectorycrafter.lab.synthetic.scene import Scene
+from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.video.clip import Video
 
 ROTATION = {"rot_err_sum_rad", "rot_err_mean_deg", "rot_pairs_deg", "rpe_rot_deg"}
@@ -365,7 +365,7 @@ def _path(name: str, amount: float | None = None) -> Cameras:
 def test_cameras_of_a_rendered_orbit_and_of_another_one():
     pytest.importorskip("pycolmap")
     asked = _path("orbit-right", 20)
-    video, _ = Scene.make(1, place="room").render(asked, torch.zeros(FRAMES))
+    video, _ = RayScene.make(1, place="room").render(asked, torch.zeros(FRAMES))
     recovered = load_recovery("colmap")(video, asked.K)
     torch.testing.assert_close(recovered.cameras.K, asked.K)
     errors = camera_errors(recovered, asked)
@@ -382,7 +382,7 @@ def test_cameras_of_a_rendered_orbit_and_of_another_one():
 def test_a_lens_that_zooms_is_taken_as_given():
     pytest.importorskip("pycolmap")
     asked = _path("dolly-zoom")
-    video, _ = Scene.make(1, place="room").render(asked, torch.zeros(FRAMES))
+    video, _ = RayScene.make(1, place="room").render(asked, torch.zeros(FRAMES))
     recovered = load_recovery("glomap")(video, asked.K)
     torch.testing.assert_close(recovered.cameras.K, asked.K)
     # Measured: 0.006; with the first lens for all frames 0.95, a path that goes the wrong way.

@@ -10,29 +10,29 @@ from hypothesis import strategies as st
 from reference.slow_raycast import slow_ground, slow_hits, slow_nearest, slow_room
 
 from trajectorycrafter.geometry.cameras import Cameras
-from trajectorycrafter.lab.synthetic.layout import Light, Place
+from trajectorycrafter.lab.synthetic.layout import Place, RayLight
 from trajectorycrafter.lab.synthetic.materials import (
     material,
 )
 from trajectorycrafter.lab.synthetic.posing import pose
 from trajectorycrafter.lab.synthetic.raycast import BALL, BOX, CYLINDER, SKY
-from trajectorycrafter.lab.synthetic.scene import Scene
+from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.lab.synthetic.takes import steady
-from trajectorycrafter.lab.synthetic.things import Motion, Part, Thing
+from trajectorycrafter.lab.synthetic.things import Solid, Thing, ThingMotion
 
 PLACES = pytest.mark.parametrize("place", ["room", "ground"])
 MATERIAL = material(17, "hard")
 
 
-def small_scene(*parts: Part, at: tuple[float, float, float] = (0.0, 0.0, 4.0)) -> Scene:
+def small_scene(*parts: Solid, at: tuple[float, float, float] = (0.0, 0.0, 4.0)) -> RayScene:
     """Parts in one thing on a wide ground, under a sun straight above."""
     room = np.array([[-9.0, -9, -9], [9, 1.2, 9]])
-    thing = Thing("test", parts, 1.0, Motion(at))
-    light = Light((0.0, -1.0, 0.0), (1.0, 1.0, 1.0), 0.4)
-    return Scene("ground", room, (MATERIAL,) * 3, (thing,), light, at)
+    thing = Thing("test", parts, 1.0, ThingMotion(at))
+    light = RayLight((0.0, -1.0, 0.0), (1.0, 1.0, 1.0), 0.4)
+    return RayScene("ground", room, (MATERIAL,) * 3, (thing,), light, at)
 
 
-def expected_depth(scene: Scene, cameras: Cameras, time: float) -> tuple[np.ndarray, np.ndarray]:
+def expected_depth(scene: RayScene, cameras: Cameras, time: float) -> tuple[np.ndarray, np.ndarray]:
     """`H W` depth by search, and True where a ray only just meets or misses something."""
     to_world = cameras.camera_to_world[0].double().numpy()
     K = cameras.K.double().inverse()[0].numpy()
@@ -51,7 +51,7 @@ def expected_depth(scene: Scene, cameras: Cameras, time: float) -> tuple[np.ndar
     return np.minimum(near, around_it).reshape(shape), grazing.reshape(shape)
 
 
-def check_depth(scene: Scene, cameras: Cameras, time: float) -> None:
+def check_depth(scene: RayScene, cameras: Cameras, time: float) -> None:
     _, depth = scene.render(cameras, torch.tensor([time]), samples=1)
     wanted, grazing = expected_depth(scene, cameras, time)
     assert grazing.mean() < 0.02
@@ -66,7 +66,7 @@ TURNS = st.tuples(*[st.floats(-3.1, 3.1)] * 3)
 @given(st.sampled_from([BOX, BALL, CYLINDER]), SIZES, TURNS, st.floats(-40, 40))
 @settings(max_examples=60, deadline=None)
 def test_rays_meet_parts_where_a_search_finds_them(kind, size, turn, azimuth) -> None:
-    part = Part(kind, (0.1, -0.2, 0.1), size, MATERIAL, turn)
+    part = Solid(kind, (0.1, -0.2, 0.1), size, MATERIAL, turn)
     scene = small_scene(part)
     check_depth(scene, steady(scene.pivot, 1, (14, 22), azimuth, 5.0), 0.0)
 
@@ -74,12 +74,12 @@ def test_rays_meet_parts_where_a_search_finds_them(kind, size, turn, azimuth) ->
 @PLACES
 @pytest.mark.parametrize("seed", [8, 9])
 def test_the_depth_of_whole_scenes_is_what_a_search_finds(place: Place, seed: int) -> None:
-    scene = Scene.make(seed, place=place)
+    scene = RayScene.make(seed, place=place)
     check_depth(scene, steady(scene.pivot, 1, (18, 32), 25.0, 3.0), 0.7)
 
 
 def test_shadows_fall_where_the_sun_is_hidden() -> None:
-    ball, away = (Part(BALL, c, (0.5, 0.5, 0.5), MATERIAL) for c in ((0, 0, 0), (0, 0, 60)))
+    ball, away = (Solid(BALL, c, (0.5, 0.5, 0.5), MATERIAL) for c in ((0, 0, 0), (0, 0, 60)))
     with_it, without = small_scene(ball), small_scene(away)
     camera = steady(with_it.pivot, 1, (54, 96), 0.0, 20.0)
     a, depth = with_it.render(camera, torch.zeros(1), samples=1)

@@ -20,12 +20,12 @@ from trajectorycrafter.lab.evaluation.real4d import (
     triangulated,
 )
 from trajectorycrafter.lab.evaluation.run import evaluate
-from trajectorycrafter.lab.synthetic.scene import Scene
+from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.lab.synthetic.takes import steady
 from trajectorycrafter.video.clip import Depth
 
 SIZE = (240, 320)
-SCENE = Scene.make(5, place="room")
+SCENE = RayScene.make(5, place="room")
 CAMERAS = {
     "cam01": steady(SCENE.pivot, 3, SIZE),
     "cam02": steady(SCENE.pivot, 3, SIZE, azimuth_deg=12.0),

@@ -17,7 +17,7 @@ from trajectorycrafter.geometry.cameras import (
     static_cameras,
 )
 from trajectorycrafter.geometry.transforms import rigid, rotation_x, rotation_y
-from trajectorycrafter.lab.synthetic.scene import Scene
+from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.rendering.point_cloud import DynamicPointCloud, lift
 from trajectorycrafter.rendering.render import (
     Render,
@@ -186,7 +186,7 @@ def test_quality_beats_parity_on_exact_scenes(kind: str, gain: float) -> None:
     """
     own, common = [], []
     for seed in (0, 2):
-        scene, time = Scene.make(seed, place="room"), torch.tensor([0.4])
+        scene, time = RayScene.make(seed, place="room"), torch.tensor([0.4])
         video, depth = scene.render(SOURCE, time)
         depth = estimated(depth) if kind == "estimated" else depth
         for name in MOVES:
@@ -204,7 +204,7 @@ def test_quality_beats_parity_on_exact_scenes(kind: str, gain: float) -> None:
 
 
 def test_the_source_camera_sees_the_source() -> None:
-    video, depth = Scene.make(0, place="room").render(SOURCE, torch.tensor([0.0]))
+    video, depth = RayScene.make(0, place="room").render(SOURCE, torch.tensor([0.0]))
     view = render(lift(video, depth, SOURCE, cull=False), SOURCE)
     assert view.visible.all()
     # Positions are rounded to about 1e-5 pixels.
@@ -259,7 +259,7 @@ def test_resizing_leaves_no_dark_rims() -> None:
 
 
 def test_there_and_back_again_loses_only_what_was_hidden() -> None:
-    video, depth = Scene.make(2, place="room").render(SOURCE, torch.tensor([0.4]))
+    video, depth = RayScene.make(2, place="room").render(SOURCE, torch.tensor([0.4]))
     back, there = double_reproject(video, depth, SOURCE, moved("orbit"))
     assert 0.05 < float(hole_share(back)) < 0.5
     assert 0.05 < float(hole_share(there)) < 0.5
@@ -271,7 +271,7 @@ def test_there_and_back_again_loses_only_what_was_hidden() -> None:
 
 
 def test_many_frames_equal_one_by_one() -> None:
-    scene, count = Scene.make(1, place="room"), 5
+    scene, count = RayScene.make(1, place="room"), 5
     source = SOURCE[[0] * count]
     cloud = lift(*scene.render(source, torch.linspace(0, 1, count), samples=1), source)
     cameras = moved("rise")[[0] * count]
@@ -283,7 +283,7 @@ def test_many_frames_equal_one_by_one() -> None:
 
 
 def test_wrong_calls_say_what_to_do() -> None:
-    cloud = lift(*Scene.make(0, place="room").render(SOURCE, torch.zeros(1), samples=1), SOURCE)
+    cloud = lift(*RayScene.make(0, place="room").render(SOURCE, torch.zeros(1), samples=1), SOURCE)
     with pytest.raises(ValueError, match=r"1 moments and 2 cameras.*cloud\[source_frame\]"):
         render(cloud, SOURCE[[0, 0]])
     with pytest.raises(Exception, match="mode"):

@@ -17,7 +17,7 @@ from trajectorycrafter.geometry.cameras import (
 from trajectorycrafter.geometry.trajectory_files import write_trajectory
 from trajectorycrafter.geometry.transforms import rigid_inverse, rotation_y
 from trajectorycrafter.lab.synthetic.materials import Material
-from trajectorycrafter.lab.synthetic.scene import Scene
+from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.source_cameras import NAMES, load_source_cameras
 from trajectorycrafter.video.clip import Depth, Video
 
@@ -171,7 +171,7 @@ def filmed() -> tuple[Video, Depth, Cameras]:
     pytest.importorskip("pycolmap")
     lens = intrinsics(focal_from_fov(60.0, 240), 180, 240, 8)
     cameras = _moving(8, lens, 180, 240)
-    scene = Scene.make(1, place="room")
+    scene = RayScene.make(1, place="room")
     things = tuple(
         replace(thing, parts=tuple(replace(p, material=_fine(p.material)) for p in thing.parts))
         for thing in scene.things

@@ -22,9 +22,9 @@ from trajectorycrafter.lab.synthetic.materials import (
 )
 from trajectorycrafter.lab.synthetic.posing import balls_around, pose, thing_to_world
 from trajectorycrafter.lab.synthetic.raycast import BALL, BOX
-from trajectorycrafter.lab.synthetic.scene import Scene
+from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.lab.synthetic.takes import around, steady, swung
-from trajectorycrafter.lab.synthetic.things import DESIGNS, Kit, Motion, Thing
+from trajectorycrafter.lab.synthetic.things import DESIGNS, Kit, Thing, ThingMotion
 
 SIZE = (54, 96)
 PLACES_OF: tuple[Place, Place] = ("room", "ground")
@@ -34,8 +34,8 @@ MOMENTS = np.linspace(0, CLIP_S, 9)
 
 
 @lru_cache(64)
-def scene_of(seed: int, place: Place, split: Split = "train") -> Scene:
-    return Scene.make(seed, split=split, place=place)
+def scene_of(seed: int, place: Place, split: Split = "train") -> RayScene:
+    return RayScene.make(seed, split=split, place=place)
 
 
 # The scene ----------------------------------------------------------------------------------------
@@ -47,7 +47,7 @@ def test_the_seed_decides(place: Place) -> None:
     times = torch.tensor([0.3])
 
     def rendered(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-        scene = Scene.make(seed, place=place)
+        scene = RayScene.make(seed, place=place)
         video, depth = scene.render(steady(scene.pivot, 1, SIZE), times)
         return video.frames, depth.z
 
@@ -75,7 +75,7 @@ def test_pictures_are_the_same_on_every_machine(place: Place, split: Split) -> N
 
 
 def test_half_of_the_places_are_rooms() -> None:
-    places = [Scene.make(seed).place for seed in range(24)]
+    places = [RayScene.make(seed).place for seed in range(24)]
     assert 5 < places.count("room") < 19
 
 
@@ -248,7 +248,7 @@ def test_the_ground_a_design_takes_is_its_radius(name: str, number: int) -> None
     # A long stride and leaves in the wind go further.
     slack = {"person": 0.13, "tree": 0.06}.get(name, 1e-6)
     for turn in (0.0, 0.4, 0.8, 1.2):
-        low, high = extent(replace(thing, motion=Motion(turn=turn)), MOMENTS)[..., [0, 2]]
+        low, high = extent(replace(thing, motion=ThingMotion(turn=turn)), MOMENTS)[..., [0, 2]]
         assert max(-low.min(), high.max()) < thing.radius + slack
 
 
@@ -258,7 +258,9 @@ def test_the_ground_a_design_takes_is_its_radius(name: str, number: int) -> None
 @given(st.floats(0, 0.4), st.floats(-0.4, 0.4), st.floats(0, 5), st.floats(0, 6.3))
 @settings(deadline=None)
 def test_what_is_squashed_keeps_its_volume(squash: float, sway: float, rate: float, phase: float):
-    motion = Motion(squash=squash, sway=sway, bend_rate=rate, phase=phase, turn=0.3, bounce=0.2)
+    motion = ThingMotion(
+        squash=squash, sway=sway, bend_rate=rate, phase=phase, turn=0.3, bounce=0.2
+    )
     volume = np.linalg.det(thing_to_world(motion, MOMENTS)[:, :3, :3])
     np.testing.assert_allclose(volume, 1, atol=1e-9)
 

@@ -11,7 +11,7 @@ from reference.slow_raycast import slow_nearest
 
 from trajectorycrafter.lab.synthetic.layout import Place
 from trajectorycrafter.lab.synthetic.posing import pose
-from trajectorycrafter.lab.synthetic.scene import Scene
+from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.lab.synthetic.takes import handheld, seen_from, steady, swung
 from trajectorycrafter.video.clip import Depth
 
@@ -61,7 +61,7 @@ def test_a_swung_camera_has_gone_one_step_in_its_first_frame() -> None:
 
 @PLACES
 def test_a_camera_sees_all_that_it_sees(place: Place) -> None:
-    scene = Scene.make(3, place=place)
+    scene = RayScene.make(3, place=place)
     cameras, times = steady(scene.pivot, 2, SIZE, 10.0), torch.tensor([0.0, 0.4])
     _, depth = scene.render(cameras, times, samples=1)
     assert seen_from(depth, cameras, depth, cameras).all()
@@ -70,7 +70,7 @@ def test_a_camera_sees_all_that_it_sees(place: Place) -> None:
 @PLACES
 def test_what_is_seen_is_what_no_part_hides(place: Place) -> None:
     """Against rays from the source camera to points that the target sees."""
-    scene, size, time = Scene.make(4, place=place), (270, 480), torch.tensor([0.3])
+    scene, size, time = RayScene.make(4, place=place), (270, 480), torch.tensor([0.3])
     target, source = steady(scene.pivot, 1, size, 25.0, 2.0), steady(scene.pivot, 1, size)
     (_, depth), (_, other) = (scene.render(c, time, samples=1) for c in (target, source))
     chosen = torch.randperm(270 * 480, generator=torch.Generator().manual_seed(0))[:1500]

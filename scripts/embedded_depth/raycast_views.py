@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trajectorycrafter.lab.synthetic.scene import Scene
+from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.lab.synthetic.takes import around
 
 SIZE, CAMERAS, SCENES = (288, 384), 4, 10
@@ -22,7 +22,7 @@ FIRST = 50000
 
 def views(seed: int) -> tuple[np.ndarray, np.ndarray]:
     """RGB (n, H, W, 3) and disparity (n, H / 2, W / 2) of one scene from a few sides."""
-    scene, g = Scene.make(seed, split="train"), torch.Generator().manual_seed(seed)
+    scene, g = RayScene.make(seed, split="train"), torch.Generator().manual_seed(seed)
     turn = 2 * torch.rand(3, CAMERAS, generator=g) - 1
     fov = float(45 + 25 * torch.rand((), generator=g))
     cameras = around(

@@ -22,7 +22,7 @@ from ..depth.from_file import write_depth
 from ..geometry.modes import with_mode
 from ..geometry.presets import preset
 from ..geometry.trajectories import Trajectory, check_ranges
-from ..geometry.trajectory_files import read_trajectory
+from ..geometry.trajectory_files import read_trajectory, write_trajectory
 from ..rendering.render import hole_share
 from ..rendering.shot import Shot
 from ..runtime.files import write_json

@@ -24,7 +24,7 @@ from ...rendering.point_cloud import lift
 from ...rendering.render import hole_share, render
 from ...video.clip import Depth, Video
 from ..samples import Kind
-from ..synthetic.scene import Scene
+from ..synthetic.scene import RayScene
 from ..synthetic.takes import handheld, steady
 from .draws import RandomPath, paths, seek_path, wanted_holes
 from .dynamic import PREVIEW, Conditions, reproject, spread
@@ -65,7 +65,7 @@ def film(
     Raises:
         RejectedError: no path with the wanted share of holes.
     """
-    scene = Scene.make(number)
+    scene = RayScene.make(number)
     weights = np.array(settings.scene.recipes) / sum(settings.scene.recipes)
     recipe = RECIPES[int(rng.choice(len(RECIPES), p=weights))]
     frames, size = settings.window.frames, settings.window.size
@@ -88,7 +88,7 @@ def film(
 
 
 def _source(
-    scene: Scene, frames: int, size: tuple[int, int], rng: np.random.Generator, moves: bool
+    scene: RayScene, frames: int, size: tuple[int, int], rng: np.random.Generator, moves: bool
 ) -> Cameras:
     """A camera that stands or is held in a hand."""
     if not moves and rng.random() < 0.4:
@@ -99,7 +99,7 @@ def _source(
 
 
 def _target(
-    scene: Scene,
+    scene: RayScene,
     source: Posed,
     times: Float[Tensor, " T"],
     settings: Curation,
@@ -124,7 +124,7 @@ def _target(
     return path, cameras(path)
 
 
-def _free(scene: Scene, cameras: Cameras, times: Float[Tensor, " T"]) -> bool:
+def _free(scene: RayScene, cameras: Cameras, times: Float[Tensor, " T"]) -> bool:
     """Whether the cameras are in the scene and have nothing right before them."""
     try:
         _, depth = scene.render(cameras.resized(9, 16), times, samples=1)

@@ -4,8 +4,8 @@ Two sets. `drawn`: 100 test scenes, each filmed by a camera that stands or is he
 be seen along a path that swings 10, 20, 40 or 60 degrees around what is filmed. `named`: five
 scenes filmed by a moving camera and to be seen from two cameras that stand, as in the iPhone set.
 
-The one thing a reader would get wrong: the scenes are of the test split. Their materials and
-designs are in no training scene, so a model may train on all of `Scene.make(..., split="train")`.
+The scenes are of the test split. Their materials and designs are in no training scene, so a model
+may train on all of `RayScene.make(..., split="train")`.
 """
 
 import time
@@ -24,7 +24,7 @@ from ...depth.estimator import load_depth_estimator
 from ...geometry.cameras import Cameras
 from ...runtime.engine import in_words, run_all
 from ...video.clip import Depth, Video
-from ..synthetic.scene import Place, Scene
+from ..synthetic.scene import Place, RayScene
 from ..synthetic.takes import handheld, seen_from, steady, swung
 from .cameras import load_recovery
 from .cases import Case, aligned, case_columns, check_names, score_methods
@@ -140,7 +140,7 @@ def cases(scene: str, settings: Synthetic4D) -> Iterator[tuple[Case, Depth]]:
 
 def _named_cases(name: str) -> Iterator[tuple[Case, Depth]]:
     named = NAMED[name]
-    scene = Scene.make(named.seed, split="test", place=named.place)
+    scene = RayScene.make(named.seed, split="test", place=named.place)
     generator = torch.Generator().manual_seed(named.seed)
     source = handheld(scene.pivot, NAMED_FRAMES, NAMED_SIZE, generator, sweep_deg=named.sweep_deg)
     targets = (
@@ -175,7 +175,7 @@ def _drawn_cases(name: str, settings: Synthetic4D) -> Iterator[tuple[Case, Depth
 
 def _scene(seed: int, place: Place, meshes: Path | None) -> Scenery:
     if meshes is None:
-        return Scene.make(seed, split="test", place=place)
+        return RayScene.make(seed, split="test", place=place)
     from ..synthetic.meshes.scene import MeshScene
 
     return MeshScene.make(seed, split="test", place=place, assets=meshes)

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from .materials import Kind, Material, Split, draw_material
-from .things import BOX, WALK, Motion, Part, Thing, draw_thing
+from .things import BOX, WALK, Solid, Thing, ThingMotion, draw_thing
 
 Place = Literal["room", "ground"]
 CLIP_S = 2.0
@@ -27,7 +27,7 @@ WALL_DEPTH = 1.0
 
 
 @dataclass(frozen=True)
-class Light:
+class RayLight:
     """A sun (a direction) or a lamp (a place), and how much light comes from everywhere."""
 
     at: tuple[float, float, float]
@@ -72,7 +72,7 @@ class Layout:
         edges = self._along_walls() if self.place == "room" else self._several(8, 13, self._far)
         return (*people, *movers, *still, *edges)
 
-    def light(self) -> Light:
+    def light(self) -> RayLight:
         """A lamp under the ceiling or a sun; three of ten move."""
         warm = self.rng.uniform(0.85, 1.0, 3)
         color = (1.0, float(warm[0]), float(warm[1] * warm[0]))
@@ -81,13 +81,13 @@ class Layout:
             z = self.distance + self._between(-2.2, 0.5)
             at = (self._between(-2, 2), float(self.room[0, 1]) + 0.25, z)
             x, z = (self._between(-0.5, 0.5), self._between(-0.5, 0.5)) if moves else (0.0, 0.0)
-            return Light(at, color, self._between(0.42, 0.6), (x, 0.0, z))
+            return RayLight(at, color, self._between(0.42, 0.6), (x, 0.0, z))
         # From the camera's side or from aside: houses stand behind and would darken all.
         angle, up = math.pi * self._between(0.4, 1.6), self._between(0.6, 1.2)
         level = math.cos(up)
         sun = (level * math.sin(angle), -math.sin(up), level * math.cos(angle))
         drift = (self._between(-0.15, 0.15) if moves else 0.0, 0.0, 0.0)
-        return Light(sun, color, 0.45, drift)
+        return RayLight(sun, color, 0.45, drift)
 
     def _between(self, low: float, high: float) -> float:
         return float(self.rng.uniform(low, high))
@@ -145,7 +145,7 @@ class Layout:
 
     def _placed(self, thing: Thing, x: float, z: float, **motion) -> Thing:
         turn = motion.pop("turn", self._between(0, 2 * math.pi))
-        return replace(thing, motion=Motion((x, self.floor, z), turn=turn, **motion))
+        return replace(thing, motion=ThingMotion((x, self.floor, z), turn=turn, **motion))
 
     def _person(self) -> Thing | None:
         """Somebody who walks: in circles, or straight past the pivot."""
@@ -212,7 +212,7 @@ class Layout:
                 things.append(self._placed(thing, float(x), float(z), turn=math.pi))
         things += [self._picture(side) for side in (0, 0, 1, 1, 2, 2)]
         rug = (self._between(0.8, 1.8), 0.006, self._between(0.8, 1.5))
-        part = Part(BOX, (0, -0.006, 0), rug, self._material("cloth"))
+        part = Solid(BOX, (0, -0.006, 0), rug, self._material("cloth"))
         rug_thing = Thing("rug", (part,), math.hypot(rug[0], rug[2]))
         return [*things, self._placed(rug_thing, self._between(-0.8, 0.8), self.distance)]
 
@@ -222,8 +222,8 @@ class Layout:
         w, h, y = self._between(0.25, 0.7), self._between(0.2, 0.5), -self._between(1.3, 1.9)
         frame, inner = self._material("hard"), self._material("cloth")
         parts = (
-            Part(BOX, (0, y, 0), (w, h, 0.03), frame),
-            Part(BOX, (0, y, 0), (0.88 * w, 0.88 * h, 0.035), inner),
+            Solid(BOX, (0, y, 0), (w, h, 0.03), frame),
+            Solid(BOX, (0, y, 0), (0.88 * w, 0.88 * h, 0.035), inner),
         )
         thing = Thing("picture", parts, w)
         if side == 2:

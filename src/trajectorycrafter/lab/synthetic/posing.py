@@ -8,10 +8,10 @@ import math
 
 import numpy as np
 
-from .things import Hinge, Motion, Part, Thing
+from .things import Hinge, Solid, Thing, ThingMotion
 
 
-def thing_to_world(motion: Motion, times: np.ndarray) -> np.ndarray:
+def thing_to_world(motion: ThingMotion, times: np.ndarray) -> np.ndarray:
     """`T 4 4` from the thing's own frame to the world."""
     wave = motion.rate * times + motion.phase
     bend = motion.bend_rate * times + motion.phase
@@ -33,7 +33,7 @@ def thing_to_world(motion: Motion, times: np.ndarray) -> np.ndarray:
     return _moved(place) @ _turned(np.array([0.0, 1.0, 0.0]), turn) @ local
 
 
-def part_to_thing(part: Part, times: np.ndarray) -> np.ndarray:
+def part_to_thing(part: Solid, times: np.ndarray) -> np.ndarray:
     """`T 4 4` from the unit part to its thing's frame."""
     rest = np.eye(4)
     for axis, angle in zip(np.eye(3), part.turn, strict=True):

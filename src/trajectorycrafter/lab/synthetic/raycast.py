@@ -1,8 +1,7 @@
 """The ray caster: one frame of boxes, ellipsoids and cylinders with solid patterns and shadows.
 
-The one thing a reader would get wrong: rays are as long as depth. A direction has length 1 along
-the optical axis, so the distance that the intersections count in is depth, also in each part's own
-frame, where the part is a unit box, ball or cylinder.
+Rays are as long as depth: a direction has length 1 along the optical axis, so intersections count
+depth, also in each part's own frame, where the part is a unit box, ball or cylinder.
 """
 
 import math
@@ -23,7 +22,7 @@ TILE = 8
 """Pixels along a side of the tiles that share a list of parts."""
 
 
-class Posed(NamedTuple):
+class Moment(NamedTuple):
     """A scene at one moment, as flat arrays: `O` things of `P` parts and `M` materials."""
 
     place: int

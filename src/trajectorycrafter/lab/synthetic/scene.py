@@ -17,16 +17,16 @@ from torch import Tensor
 
 from ...geometry.cameras import Cameras
 from ...video.clip import Depth, Video
-from .layout import Layout, Light, Place
+from .layout import Layout, Place, RayLight
 from .materials import SPLITS, Material, Split
 from .patterns import CELLS
 from .posing import balls_around, pose
-from .raycast import GROUND, ROOM, SKY, Posed, cast
+from .raycast import GROUND, ROOM, SKY, Moment, cast
 from .things import Thing
 
 
 @dataclass(frozen=True)
-class Scene:
+class RayScene:
     """A dynamic scene. World axes are OpenCV's, y down, metres; the source camera's place is the
     origin and it looks along z."""
 
@@ -36,12 +36,12 @@ class Scene:
     surroundings: tuple[Material, ...] = field(repr=False)
     """The six walls (-x, x, ceiling, floor, -z, z), or ground, sky and haze."""
     things: tuple[Thing, ...] = field(repr=False)
-    light: Light
+    light: RayLight
     pivot: tuple[float, float, float]
     """What is filmed: the middle of things."""
 
     @classmethod
-    def make(cls, seed: int, *, split: Split = "train", place: Place | None = None) -> "Scene":
+    def make(cls, seed: int, *, split: Split = "train", place: Place | None = None) -> "RayScene":
         """A scene drawn from `seed`, the same on every machine.
 
         Args:
@@ -99,7 +99,7 @@ class Scene:
                 f"{low.tolist()} to {high.tolist()}; move it inside."
             )
 
-    def _posed(self, times: np.ndarray) -> list[Posed]:
+    def _posed(self, times: np.ndarray) -> list[Moment]:
         """The scene as flat arrays, a moment each."""
         parts = [part for thing in self.things for part in thing.parts]
         ends = np.cumsum([0] + [len(thing.parts) for thing in self.things])
@@ -119,7 +119,7 @@ class Scene:
             "noise": _noise(),
         }
         return [
-            Posed(
+            Moment(
                 spheres=thing_balls[i],
                 part_spheres=part_balls[i],
                 to_unit=to_unit[i],

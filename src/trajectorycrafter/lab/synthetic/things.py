@@ -32,7 +32,7 @@ class Hinge:
 
 
 @dataclass(frozen=True)
-class Part:
+class Solid:
     """A box, ball (ellipsoid) or cylinder."""
 
     kind: int
@@ -46,7 +46,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Motion:
+class ThingMotion:
     """Where a thing is over time, and how it turns and bends; everything at rest by default."""
 
     place: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -76,10 +76,10 @@ class Thing:
     """Parts that move together."""
 
     name: str
-    parts: tuple[Part, ...]
+    parts: tuple[Solid, ...]
     radius: float
     """How much ground it takes at rest."""
-    motion: Motion = field(default_factory=Motion)
+    motion: ThingMotion = field(default_factory=ThingMotion)
 
 
 @dataclass
@@ -107,19 +107,19 @@ def draw_thing(rng: np.random.Generator, split: Split, names: tuple[str, ...]) -
     return DESIGNS[name](Kit(shape, split))
 
 
-def _box(center, half_size, material: Material, **more) -> Part:
-    return Part(BOX, center, half_size, material, **more)
+def _box(center, half_size, material: Material, **more) -> Solid:
+    return Solid(BOX, center, half_size, material, **more)
 
 
-def _ball(center, half_size, material: Material, **more) -> Part:
-    return Part(BALL, center, half_size, material, **more)
+def _ball(center, half_size, material: Material, **more) -> Solid:
+    return Solid(BALL, center, half_size, material, **more)
 
 
-def _rod(center, radius: float, half_height: float, material: Material, **more) -> Part:
-    return Part(CYLINDER, center, (radius, half_height, radius), material, **more)
+def _rod(center, radius: float, half_height: float, material: Material, **more) -> Solid:
+    return Solid(CYLINDER, center, (radius, half_height, radius), material, **more)
 
 
-def _legs(w: float, d: float, height: float, thick: float, material: Material) -> list[Part]:
+def _legs(w: float, d: float, height: float, thick: float, material: Material) -> list[Solid]:
     """Four legs at the corners of 2w x 2d."""
     return [
         _box((x * (w - thick), -height / 2, z * (d - thick)), (thick, height / 2, thick), material)

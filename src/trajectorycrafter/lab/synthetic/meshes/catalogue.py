@@ -41,7 +41,7 @@ OUTSIDE = ("Exterior", "Vehicles", "Characters", "Staircases", "Doors and window
 
 
 @dataclass(frozen=True)
-class Entry:
+class ModelFile:
     """One model of the furniture catalogues."""
 
     name: str
@@ -75,7 +75,7 @@ def split_of(name: str) -> Split:
 
 
 @lru_cache(maxsize=4)
-def catalogue(folder: Path) -> tuple[Entry, ...]:
+def catalogue(folder: Path) -> tuple[ModelFile, ...]:
     """Every model of the .sh3f files anywhere below `folder`, in a fixed order.
 
     Raises:
@@ -91,7 +91,7 @@ def catalogue(folder: Path) -> tuple[Entry, ...]:
     return tuple(entry for path in archives for entry in _entries(path))
 
 
-def _entries(archive: Path) -> list[Entry]:
+def _entries(archive: Path) -> list[ModelFile]:
     with ZipFile(archive) as zipped:
         listing = zipped.read("PluginFurnitureCatalog.properties").decode("latin1")
         members = set(zipped.namelist())
@@ -107,7 +107,7 @@ def _entries(archive: Path) -> list[Entry]:
             continue
         width, height, depth = (float(item[side]) / 100 for side in ("width", "height", "depth"))
         entries.append(
-            Entry(
+            ModelFile(
                 item.get("name", ""), item.get("category", ""), archive, member,
                 (width, height, depth),
             )
@@ -115,16 +115,18 @@ def _entries(archive: Path) -> list[Entry]:
     return entries
 
 
-def kinds(entries: tuple[Entry, ...] | list[Entry]) -> dict[str, list[Entry]]:
+def kinds(
+    entries: tuple[ModelFile, ...] | list[ModelFile],
+) -> dict[str, list[ModelFile]]:
     """The models by what a scene uses them for; a model can serve several uses."""
-    pools: dict[str, list[Entry]] = {}
+    pools: dict[str, list[ModelFile]] = {}
     for entry in entries:
         for kind in _uses(entry):
             pools.setdefault(kind, []).append(entry)
     return pools
 
 
-def _uses(entry: Entry) -> list[str]:
+def _uses(entry: ModelFile) -> list[str]:
     category, (width, height, depth) = entry.category, entry.size
     name, largest = entry.name.lower(), max(entry.size)
     plant = category == "Exterior" and any(word in name for word in PLANTS)
@@ -147,7 +149,7 @@ def _uses(entry: Entry) -> list[str]:
 
 
 @lru_cache(maxsize=256)
-def load_mesh(entry: Entry, max_triangles: int = 60000) -> Mesh | None:
+def load_mesh(entry: ModelFile, max_triangles: int = 60000) -> Mesh | None:
     """The model at its true size, or None if it cannot be read or is too heavy.
 
     The arrays are shared between callers and therefore read-only.

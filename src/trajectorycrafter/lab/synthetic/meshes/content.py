@@ -16,8 +16,8 @@ from . import shapes as shapes
 from . import textures as textures
 from .catalogue import (
     SURFACES,
-    Entry,
     Mesh,
+    ModelFile,
     Split,
     catalogue,
     kinds,
@@ -53,7 +53,7 @@ class Stock:
     """What a scene of one split may be made of, and the chance it is drawn by."""
 
     rng: np.random.Generator
-    models: dict[str, list[Entry]]
+    models: dict[str, list[ModelFile]]
     """The split's models by use."""
     photos: dict[str, Image]
     """The split's photographs by name."""
