@@ -98,7 +98,7 @@ def test_on_exact_scenes_it_is_no_worse_than_a_smooth_fill(still: bool) -> None:
     source = STILL if still else turned(-8.0)
     times = torch.linspace(0, 2.5, FRAMES)
     for seed in (0, 1):
-        scene = Scene.make(seed, place="room")
+        scene = RayScene.make(seed, place="room")
         cameras = turned(18.0)
         shot = Shot.along(*scene.render(source, times, samples=1), source, cameras)
         truth = scene.render(cameras, times, samples=1)[0].frames
