@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from trajectorycrafter.depth.estimator import (
-    DEFAULT_FOV_DEG,
     NAMES,
     check_depth,
     completed,

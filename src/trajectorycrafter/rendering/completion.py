@@ -24,6 +24,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..geometry.cameras import Cameras
+from ..geometry.frames import joined
 from ..geometry.transforms import transform_points
 from .point_cloud import DynamicPointCloud
 from .render import Render, render
@@ -79,7 +80,7 @@ def fill(
         raise ValueError(f"parts are some of {', '.join(PARTS)}; got {', '.join(parts)}.")
     if static_source is None:
         static_source = _stands_still(source_cameras)
-    cloud = _on(cloud, view.frames.device)
+    cloud = cloud.to(view.frames.device)
     completed = view
     if "rims" in parts:
         completed = _rims(completed, cloud, cameras, source_frame)
@@ -248,7 +249,7 @@ def _continue_each(
             color, z.unflatten(1, size)[:, None], points.valid.unflatten(1, size)[:, None]
         )
         parts.append(_behind(view[frames], continued(color, z, source), cameras[frames]))
-    return _joined(parts)
+    return joined(parts)
 
 
 def _rims(
@@ -288,7 +289,7 @@ def _stretched(
         pixel = novel_z.clamp(min=0) / (novel.K[:, 0, 0] * novel.K[:, 1, 1]).sqrt()[:, None]
         spacing = torch.maximum(moments.spacing, apart.nan_to_num(0.0) * pixel)
         parts.append(_behind(view[frames], replace(moments, spacing=spacing), cameras[frames]))
-    return _joined(parts)
+    return joined(parts)
 
 
 def _apart(pixels: Float[Tensor, "n h w 2"], z: Float[Tensor, "n h w"]) -> Float[Tensor, "n h w"]:
@@ -337,7 +338,7 @@ def _behind(
                 a.visible | use,
             )
         )
-    return _joined(parts)
+    return joined(parts)
 
 
 def _smooth(view: Render) -> Float[Tensor, "T 3 H W"]:
@@ -475,20 +476,6 @@ def _stands_still(cameras: Cameras) -> bool:
     """Whether all cameras are the first one."""
     same_place = (cameras.world_to_camera - cameras.world_to_camera[:1]).abs().max() < 1e-5
     return bool(same_place and (cameras.K - cameras.K[:1]).abs().max() < 1e-3)
-
-
-def _joined(parts: list[Render]) -> Render:
-    return Render(
-        torch.cat([part.frames for part in parts]),
-        torch.cat([part.depth for part in parts]),
-        torch.cat([part.visible for part in parts]),
-    )
-
-
-def _on(cloud: DynamicPointCloud, device: torch.device) -> DynamicPointCloud:
-    return DynamicPointCloud(
-        *(part.to(device) for part in (cloud.points, cloud.colors, cloud.valid, cloud.spacing))
-    )
 
 
 def _check(

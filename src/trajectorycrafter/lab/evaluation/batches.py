@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ...config.redirect import RedirectSettings
-from ...depth.estimator import DEFAULT_FOV_DEG
 from ...depth.from_file import read_depth
-from ...geometry.cameras import Cameras, focal_from_fov, intrinsics, static_cameras
+from ...geometry.cameras import DEFAULT_FOV_DEG, Cameras, focal_from_fov, intrinsics, static_cameras
 from ...job.batch import (
     BatchResult,
     Progress,

@@ -6,7 +6,7 @@ condition comes before the autoencoder, so it is drawn here, from the sample's n
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import torch
@@ -201,11 +201,6 @@ def tensors(example: Example) -> dict[str, Tensor]:
     return dict(_tensors(example, ""))
 
 
-def on(example: Example, device: torch.device) -> Example:
-    """The example with its tensors on the device."""
-    return _moved(example, device)
-
-
 def _tensors(value: Any, place: str) -> Iterator[tuple[str, Tensor]]:
     for f in fields(value):
         item, name = getattr(value, f.name), f"{place}{f.name}"
@@ -213,13 +208,3 @@ def _tensors(value: Any, place: str) -> Iterator[tuple[str, Tensor]]:
             yield from _tensors(item, f"{name}.")
         elif isinstance(item, Tensor):
             yield name, item
-
-
-def _moved(value: Any, device: torch.device) -> Any:
-    items = {f.name: getattr(value, f.name) for f in fields(value)}
-    moved: dict[str, Any] = {
-        name: item.to(device) if isinstance(item, Tensor) else _moved(item, device)
-        for name, item in items.items()
-        if isinstance(item, Tensor) or is_dataclass(item)
-    }
-    return replace(value, **moved)

@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from ...config.training import TrainSettings
+from ...geometry.frames import moved
 from ...runtime.files import whole
 from ...runtime.run_folder import RunFolder, opened
 from ..samples import SampleDataset
@@ -32,7 +33,7 @@ from .denoising import denoise
 from .distill import check_steps, distillation_loss, guided, teacher_settings
 from .ema import averaged, make_ema
 from .encoding import check_cache, make_encoder
-from .examples import Example, on
+from .examples import Example
 from .grids import grid
 from .latents import LatentDataset, fixed_texts, read_texts
 from .lora import add_lora
@@ -257,11 +258,11 @@ class _Run:
     def _example(self, item: Any, generator: torch.Generator) -> Example:
         if self.encoder is not None:
             variant = integer(self.settings.data.variants or FRESH, generator)
-            return on(self.encoder(item, variant), self.device)
+            return moved(self.encoder(item, variant), self.device)
         example = item[integer(len(item), generator)]
         if not self.settings.reference:
             example = replace(example, reference=None)
-        return on(example, self.device)
+        return moved(example, self.device)
 
     def _load_teacher(self) -> Any:
         if self.settings.distill is None:
