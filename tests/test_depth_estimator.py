@@ -9,7 +9,6 @@ import torch
 
 from trajectorycrafter.config.redirect import RELEASED
 from trajectorycrafter.depth.estimator import (
-    DEFAULT_FOV_DEG,
     NAMES,
     check_depth,
     completed,

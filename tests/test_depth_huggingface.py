@@ -27,7 +27,7 @@ from transformers import (
 from transformers.models.dpt.image_processing_pil_dpt import DPTImageProcessorPil
 from transformers.models.zoedepth.image_processing_pil_zoedepth import ZoeDepthImageProcessorPil
 
-from trajectorycrafter.depth.estimator import DEFAULT_FOV_DEG, load_depth_estimator
+from trajectorycrafter.depth.estimator import load_depth_estimator
 from trajectorycrafter.depth.huggingface import HuggingFaceDepth, Preparation, output_of
 from trajectorycrafter.depth.temporal import flicker
 from trajectorycrafter.geometry.cameras import focal_from_fov

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from ..geometry.cameras import focal_from_fov, intrinsics
+from ..geometry.cameras import DEFAULT_FOV_DEG, focal_from_fov, intrinsics
 from ..video.clip import Depth, Video
 from .dinov2 import CHANNELS, PATCH, STAGES, load_dinov2, read_quantized
 from .dinov2 import WEIGHTS as BACKBONE_WEIGHTS
@@ -145,7 +145,7 @@ class DepthDecoder(nn.Module):
 class EmbeddedDepth:
     """`Video -> Depth` by the weights inside this package."""
 
-    fov_deg: float = 55.0
+    fov_deg: float = DEFAULT_FOV_DEG
     """Horizontal field of view that the returned intrinsics stand for."""
     working_short_side: int = 322
     """Frames are looked at in this size, rounded to whole tokens. The decoders were trained at 224

@@ -12,13 +12,16 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from ..config.redirect import QUALITY, Way
-from ..geometry.cameras import check_cameras, focal_from_fov, intrinsics, static_cameras
+from ..geometry.cameras import (
+    DEFAULT_FOV_DEG,
+    check_cameras,
+    focal_from_fov,
+    intrinsics,
+    static_cameras,
+)
 from ..runtime.plugins import load_plugin, unknown_name
 from ..video.clip import Depth, Video
 
-DEFAULT_FOV_DEG = 55.0
-"""Horizontal field of view of an unknown camera: between a phone's main lens held upright (about
-45) and held level (about 65), and the middle of what video shows."""
 NAMES = {
     "embedded": "the small model inside this package",
     "depthcrafter": "the released system's video diffusion model (academic use only; wants a GPU)",

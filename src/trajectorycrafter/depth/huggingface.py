@@ -21,9 +21,8 @@ from tqdm.auto import tqdm
 from transformers import AutoConfig, AutoModelForDepthEstimation
 from transformers.image_processing_utils import ImageProcessingMixin
 
-from ..geometry.cameras import focal_from_fov, intrinsics
+from ..geometry.cameras import DEFAULT_FOV_DEG, focal_from_fov, intrinsics
 from ..video.clip import Depth, Video
-from .estimator import DEFAULT_FOV_DEG
 from .temporal import align_over_time, disparity_to_depth
 
 Output = Literal["relative", "metric", "canonical"]

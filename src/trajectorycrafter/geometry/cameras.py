@@ -9,14 +9,15 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
+from .frames import Frames
 from .transforms import rigid_inverse, transform_points
 
 
 @dataclass(frozen=True)
-class Cameras:
+class Cameras(Frames):
     """One pinhole camera per frame, OpenCV axes (x right, y down, z forward)."""
 
     world_to_camera: Float[Tensor, "T 4 4"]
@@ -25,12 +26,6 @@ class Cameras:
     """Intrinsics in pixels, pixel centers at +0.5."""
     height: int
     width: int
-
-    def __len__(self) -> int:
-        return self.world_to_camera.shape[0]
-
-    def __getitem__(self, index: slice | Int[Tensor, " n"] | list[int]) -> "Cameras":
-        return replace(self, world_to_camera=self.world_to_camera[index], K=self.K[index])
 
     @property
     def camera_to_world(self) -> Float[Tensor, "T 4 4"]:
@@ -84,8 +79,10 @@ class Cameras:
     def horizontal_fov_deg(self) -> Float[Tensor, " T"]:
         return torch.rad2deg(2 * torch.atan(self.width / 2 / self.K[:, 0, 0]))
 
-    def to(self, device: torch.device | str) -> "Cameras":
-        return replace(self, world_to_camera=self.world_to_camera.to(device), K=self.K.to(device))
+
+DEFAULT_FOV_DEG = 55.0
+"""Horizontal field of view of an unknown camera: between a phone's main lens held upright (about
+45) and held level (about 65), and the middle of what video shows."""
 
 
 def intrinsics(

@@ -24,6 +24,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..geometry.cameras import Cameras
+from ..geometry.frames import joined
 from ..geometry.transforms import transform_points
 from .point_cloud import DynamicPointCloud
 from .render import Render, render
@@ -70,7 +71,7 @@ def fill(
     if static_source is None:
         moved = (source.world_to_camera - source.world_to_camera[:1]).abs().max()
         static_source = bool(moved < 1e-5 and (source.K - source.K[:1]).abs().max() < 1e-3)
-    shot = replace(shot, cloud=_on(shot.cloud, completed.frames.device))
+    shot = replace(shot, cloud=shot.cloud.to(completed.frames.device))
     if "rims" in parts:
         completed = _rims(completed, shot)
     if "stretched" in parts:
@@ -236,7 +237,7 @@ def _continue_each(view: Render, shot: Shot) -> Render:
             color, z.unflatten(1, size)[:, None], points.valid.unflatten(1, size)[:, None]
         )
         parts.append(_behind(view[frames], continued(color, z, source), shot.cameras[frames]))
-    return _joined(parts)
+    return joined(parts)
 
 
 def _rims(view: Render, shot: Shot) -> Render:
@@ -276,7 +277,7 @@ def _stretched(view: Render, shot: Shot) -> Render:
         pixel = novel_z.clamp(min=0) / (novel.K[:, 0, 0] * novel.K[:, 1, 1]).sqrt()[:, None]
         spacing = torch.maximum(moments.spacing, apart.flatten(1).nan_to_num(0.0) * pixel)
         parts.append(_behind(view[frames], replace(moments, spacing=spacing), shot.cameras[frames]))
-    return _joined(parts)
+    return joined(parts)
 
 
 def _behind(
@@ -311,7 +312,7 @@ def _behind(
                 a.visible | use,
             )
         )
-    return _joined(parts)
+    return joined(parts)
 
 
 def _smooth(view: Render) -> Float[Tensor, "T 3 H W"]:
@@ -418,17 +419,3 @@ def _look_up(
 def _evenly(count: int, most: int) -> list[int]:
     """At most `most` indices spread over `count`, first and last among them."""
     return sorted(set(torch.linspace(0, count - 1, min(count, most)).round().long().tolist()))
-
-
-def _joined(parts: list[Render]) -> Render:
-    return Render(
-        torch.cat([part.frames for part in parts]),
-        torch.cat([part.depth for part in parts]),
-        torch.cat([part.visible for part in parts]),
-    )
-
-
-def _on(cloud: DynamicPointCloud, device: torch.device) -> DynamicPointCloud:
-    return DynamicPointCloud(
-        *(part.to(device) for part in (cloud.points, cloud.colors, cloud.valid, cloud.spacing))
-    )

@@ -5,11 +5,11 @@ the first condition has. What moved meanwhile stands where it was then: a hint, 
 """
 
 import numpy as np
-import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from ..geometry.cameras import Cameras
+from ..geometry.frames import joined, mapped
 from .point_cloud import DynamicPointCloud
 from .render import Render, render
 
@@ -38,19 +38,7 @@ def other_moments(
     for i, own in enumerate(shown):
         others = [moment for moment in range(len(cloud)) if moment != own]
         places = np.linspace(0, len(others) - 1, min(count, len(others))).round().astype(int)
-        views.append(render(_joined(cloud[[others[p] for p in places]]), cameras[[i]]))
-    return Render(
-        torch.cat([view.frames for view in views]),
-        torch.cat([view.depth for view in views]),
-        torch.cat([view.visible for view in views]),
-    )
-
-
-def _joined(cloud: DynamicPointCloud) -> DynamicPointCloud:
-    """All moments as one."""
-    return DynamicPointCloud(
-        cloud.points.flatten(0, 1)[None],
-        cloud.colors.flatten(0, 1)[None],
-        cloud.valid.flatten(0, 1)[None],
-        cloud.spacing.flatten(0, 1)[None],
-    )
+        moments = cloud[[others[p] for p in places]]
+        as_one = mapped(moments, lambda tensor: tensor.flatten(0, 1)[None])
+        views.append(render(as_one, cameras[[i]]))
+    return joined(views)

@@ -4,22 +4,23 @@ The one thing a reader would get wrong: a moment is an index. `cloud[trajectory.
 moment `source_frame[i]` in output frame i, which is all that the released modes differ in.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..geometry.cameras import Cameras
+from ..geometry.frames import Frames
 from ..runtime.files import whole
 from ..video.clip import Depth, Video
 
 
 @dataclass(frozen=True)
-class DynamicPointCloud:
+class DynamicPointCloud(Frames):
     """Coloured points in the world, `N` per moment."""
 
     points: Float[Tensor, "T N 3"]
@@ -30,18 +31,6 @@ class DynamicPointCloud:
     """True for points that are drawn."""
     spacing: Float[Tensor, "T N"]
     """Distance to the neighbouring points of the same surface, scene units; sets the drawn size."""
-
-    def __len__(self) -> int:
-        return self.points.shape[0]
-
-    def __getitem__(self, index: slice | Int[Tensor, " n"] | list[int]) -> "DynamicPointCloud":
-        return replace(
-            self,
-            points=self.points[index],
-            colors=self.colors[index],
-            valid=self.valid[index],
-            spacing=self.spacing[index],
-        )
 
 
 def lift(

@@ -6,16 +6,17 @@ keeps the opposite mask (255 on holes) at its border; only `model/` speaks that 
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..geometry.cameras import Cameras
+from ..geometry.frames import Frames
 from ..video.clip import Depth, Video
 from .point_cloud import DynamicPointCloud, lift
 from .splatting import compiled_kernels, project, sized, splat_quality, splat_released
@@ -24,7 +25,7 @@ Mode = Literal["quality", "released"]
 
 
 @dataclass(frozen=True)
-class Render:
+class Render(Frames):
     """What the new cameras see of the cloud."""
 
     frames: Float[Tensor, "T 3 H W"]
@@ -33,17 +34,6 @@ class Render:
     """Distance along the new optical axis, 0 where nothing landed."""
     visible: Bool[Tensor, "T 1 H W"]
     """True where a point landed."""
-
-    def __len__(self) -> int:
-        return self.frames.shape[0]
-
-    def __getitem__(self, index: slice | Int[Tensor, " n"] | list[int]) -> "Render":
-        return replace(
-            self,
-            frames=self.frames[index],
-            depth=self.depth[index],
-            visible=self.visible[index],
-        )
 
 
 def render(

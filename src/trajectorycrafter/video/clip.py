@@ -5,7 +5,7 @@ ranges and layouts exist only where files are decoded or encoded (`reading.py`,
 `writing.py`).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,25 +13,20 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ..geometry.frames import Frames
+
 if TYPE_CHECKING:
     from .reading import FrameChoice, VideoInfo
 
 
 @dataclass(frozen=True)
-class Video:
+class Video(Frames):
     """A clip in memory."""
 
     frames: Float[Tensor, "T 3 H W"]
     """RGB in [0, 1], float32."""
     fps: float
     """Frames per second of these frames (a stride of 2 halves the file's rate)."""
-
-    def __len__(self) -> int:
-        return self.frames.shape[0]
-
-    def __getitem__(self, index: slice | Tensor | list[int]) -> "Video":
-        """The chosen frames, as a clip of the same rate."""
-        return replace(self, frames=self.frames[index])
 
     @property
     def height(self) -> int:
@@ -61,7 +56,7 @@ class Video:
 
 
 @dataclass(frozen=True)
-class Depth:
+class Depth(Frames):
     """Distance along the optical axis for every pixel of a clip."""
 
     z: Float[Tensor, "T 1 H W"]
@@ -70,17 +65,6 @@ class Depth:
     """True where `z` can be trusted to be a surface."""
     K: Float[Tensor, "T 3 3"] | None = None
     """Intrinsics in pixels (centres at +0.5) if the estimator knows them."""
-
-    def __len__(self) -> int:
-        return self.z.shape[0]
-
-    def __getitem__(self, index: slice | Tensor | list[int]) -> "Depth":
-        return replace(
-            self,
-            z=self.z[index],
-            valid=self.valid[index],
-            K=None if self.K is None else self.K[index],
-        )
 
     @classmethod
     def of(cls, z: Float[Tensor, "T 1 H W"], K: Float[Tensor, "T 3 3"] | None = None) -> "Depth":

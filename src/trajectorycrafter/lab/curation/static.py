@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ...config.curation import Curation
 from ...geometry.cameras import Cameras
+from ...geometry.frames import Frames
 from ...rendering.point_cloud import lift
 from ...rendering.render import hole_share, render
 from ...rendering.shot import Shot
@@ -31,15 +32,12 @@ KEYS_PER_SEGMENT = 4
 
 
 @dataclass(frozen=True)
-class Posed:
+class Posed(Frames):
     """A sequence of a scene that stands still, with cameras and depth in one unit."""
 
     video: Video
     depth: Depth
     cameras: Cameras
-
-    def __getitem__(self, index: slice | Tensor) -> "Posed":
-        return Posed(self.video[index], self.depth[index], self.cameras[index])
 
 
 @dataclass(frozen=True)

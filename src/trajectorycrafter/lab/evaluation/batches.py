@@ -14,9 +14,8 @@ from typing import Any
 
 from ...config.redirect import RedirectSettings
 from ...config.serialization import to_json
-from ...depth.estimator import DEFAULT_FOV_DEG
 from ...depth.from_file import read_depth
-from ...geometry.cameras import focal_from_fov, intrinsics, static_cameras
+from ...geometry.cameras import DEFAULT_FOV_DEG, focal_from_fov, intrinsics, static_cameras
 from ...job.batch import (
     BatchResult,
     How,

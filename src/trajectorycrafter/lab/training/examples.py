@@ -6,7 +6,7 @@ condition comes before the autoencoder, so it is drawn here, from the sample's n
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import torch
@@ -204,14 +204,3 @@ def tensors(value: Any, place: str = "") -> Iterator[tuple[str, Tensor]]:
             yield from tensors(item, f"{name}.")
         elif isinstance(item, Tensor):
             yield name, item
-
-
-def on(value: Any, device: torch.device) -> Any:
-    """The example with its tensors on the device."""
-    items = {f.name: getattr(value, f.name) for f in fields(value)}
-    moved: dict[str, Any] = {
-        name: item.to(device) if isinstance(item, Tensor) else on(item, device)
-        for name, item in items.items()
-        if isinstance(item, Tensor) or is_dataclass(item)
-    }
-    return replace(value, **moved)

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 
 from ...config.serialization import to_json
 from ...config.training import MAY_CHANGE, TrainSettings
+from ...geometry.frames import moved
 from ...runtime.files import whole
 from ..samples import SampleDataset
 from . import run_folder
@@ -28,7 +29,7 @@ from .checkpointing import SHARDED, write_weights
 from .denoising import denoise
 from .distill import check_steps, distillation_loss, guided, teacher_settings
 from .encoding import check_cache, make_encoder
-from .examples import Example, on
+from .examples import Example
 from .grids import grid
 from .latents import LatentDataset, fixed_texts, read_texts
 from .loop import Loop, Pace, learn
@@ -197,11 +198,11 @@ class Diffusion:
     def _example(self, item: Any, generator: torch.Generator) -> Example:
         if self.encoder is not None:
             variant = integer(self.settings.data.variants or FRESH, generator)
-            return on(self.encoder(item, variant), self.device)
+            return moved(self.encoder(item, variant), self.device)
         example = item[integer(len(item), generator)]
         if not self.settings.reference:
             example = replace(example, reference=None)
-        return on(example, self.device)
+        return moved(example, self.device)
 
     def _make(self, batch: Batch) -> Tensor:
         distill, objective = self.settings.distill, self.settings.objective
