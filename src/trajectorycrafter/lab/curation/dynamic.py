@@ -30,7 +30,7 @@ PREVIEW = 5
 
 
 @dataclass(frozen=True)
-class Conditions:
+class Seen:
     """What a model is given beside the reference, and how it came about."""
 
     render: Render
@@ -41,7 +41,7 @@ class Conditions:
 
 def reproject(
     video: Video, depth: Depth, cameras: Cameras, settings: Curation, rng: np.random.Generator
-) -> Conditions:
+) -> Seen:
     """The clip there and back along a random path.
 
     Args:
@@ -64,48 +64,40 @@ def reproject(
     wanted = wanted_holes(settings.hole, rng)
     path = seek_path(paths(settings.path, rng), holes, wanted, settings.hole)
     back, there = double_reproject(video, depth, cameras, novel(path))
-    share = checked_share(back, settings)
     seen = Depth(there.depth.clamp(min=1e-6), there.visible)
     cloud = lift(Video(there.frames, video.fps), seen, novel(path))
-    info = {"hole_share": share, "path": path.told()}
-    return conditions(back, cloud, novel(path), cameras, video.fps, info, settings)
+    return complete(back, cloud, novel(path), cameras, video.fps, settings, path=path.as_numbers())
 
 
-def conditions(
+def complete(
     view: Render,
     cloud: DynamicPointCloud,
     source: Cameras,
     cameras: Cameras,
     fps: float,
-    info: dict[str, Any],
     settings: Curation,
-) -> Conditions:
+    **info: Any,
+) -> Seen:
     """The render and what else of the cloud the settings ask for.
 
     Args:
-        view: What `cameras` see of the cloud, moment by moment.
-        source: Where the cloud was seen from.
+        view: what `cameras` see of the cloud, moment by moment.
+        source: where the cloud was seen from.
+
+    Raises:
+        RejectedError: a share of holes outside the limits, which the preview did not show.
     """
+    share = round(float(coverage(view).mean()), 5)
+    if not settings.hole.holes[0] <= share <= settings.hole.holes[1]:
+        raise rejected_holes(share, settings.hole.holes)
     memory = other_moments(cloud, cameras, settings.memory) if settings.memory else None
     filled = None
     if settings.filled:
         moments = torch.arange(len(cloud))
         filled = Video(fill(view, cloud, source, cameras, moments), fps)
-    return Conditions(view, memory, filled, info)
+    return Seen(view, memory, filled, {"hole_share": share} | info)
 
 
 def spread(frames: int, count: int) -> Int[Tensor, " n"]:
     """At most `count` indices, evenly from the first frame to the last."""
     return torch.linspace(0, frames - 1, min(count, frames)).round().long()
-
-
-def checked_share(view: Render, settings: Curation) -> float:
-    """The render's share of holes.
-
-    Raises:
-        RejectedError: outside of the limits, which the preview did not show.
-    """
-    share = round(float(coverage(view).mean()), 5)
-    if not settings.hole.holes[0] <= share <= settings.hole.holes[1]:
-        raise rejected_holes(share, settings.hole.holes)
-    return share
