@@ -159,7 +159,7 @@ def test_a_path_in_part_is_nearer_to_the_source() -> None:
     walked = path.trajectory(5)
     assert float(walked.azimuth_deg[-1]) == pytest.approx(10)
     assert float(walked.zoom[-1]) == pytest.approx(2)
-    assert path.told()[-1]["dolly"] == pytest.approx(0.2)
+    assert path.as_numbers()[-1]["dolly"] == pytest.approx(0.2)
 
 
 def along(path: RandomPath) -> float:

@@ -19,7 +19,7 @@ from trajectorycrafter.geometry.cameras import static_cameras
 from trajectorycrafter.lab.curation.dynamic import reproject
 from trajectorycrafter.lab.curation.geometry import fit_to_cameras, load_geometry, triangulated
 from trajectorycrafter.lab.curation.rejected import RejectedError
-from trajectorycrafter.lab.curation.static import Posed, split, visible_points
+from trajectorycrafter.lab.curation.static import PosedVideo, split, visible_points
 from trajectorycrafter.lab.curation.synthetic import RECIPES, aligned_to, disturbed, film
 from trajectorycrafter.lab.synthetic.takes import seen_from
 from trajectorycrafter.rendering.memory import other_moments
@@ -38,8 +38,8 @@ SMALL = Curation(
 
 
 @pytest.fixture(scope="module")
-def posed() -> Posed:
-    return Posed(room().video, room().depth, room().cameras)
+def posed() -> PosedVideo:
+    return PosedVideo(room().video, room().depth, room().cameras)
 
 
 def error_where_seen(view, video: Video) -> float:
@@ -49,7 +49,7 @@ def error_where_seen(view, video: Video) -> float:
 # ---------------------------------------------------------------------------------- dynamic
 
 
-def test_double_reprojection_lacks_what_the_path_did_not_see(posed: Posed) -> None:
+def test_double_reprojection_lacks_what_the_path_did_not_see(posed: PosedVideo) -> None:
     clip = posed[torch.arange(6)]
     made = reproject(clip.video, clip.depth, clip.cameras, SMALL, np.random.default_rng(3))
     assert made.info["hole_share"] == pytest.approx(float(hole_share(made.render).mean()), abs=1e-4)
@@ -65,7 +65,7 @@ def test_double_reprojection_lacks_what_the_path_did_not_see(posed: Posed) -> No
     assert float((made.memory.visible & ~made.render.visible).float().mean()) > 0.005
 
 
-def test_the_histogram_of_holes_steers_the_path(posed: Posed) -> None:
+def test_the_histogram_of_holes_steers_the_path(posed: PosedVideo) -> None:
     clip = posed[torch.arange(4)]
     shares = []
     for seed in range(8):
@@ -79,7 +79,7 @@ def test_the_histogram_of_holes_steers_the_path(posed: Posed) -> None:
     assert all(0.2 <= share <= 0.3 for share in shares)
 
 
-def test_a_path_that_goes_nowhere_is_turned_away(posed: Posed) -> None:
+def test_a_path_that_goes_nowhere_is_turned_away(posed: PosedVideo) -> None:
     nowhere = PathSettings((0, 0), (0, 0), (0, 0), (0, 0), (0, 0))
     clip = posed[torch.arange(2)]
     with pytest.raises(RejectedError, match="holes too small"):
@@ -95,7 +95,7 @@ def test_a_path_that_goes_nowhere_is_turned_away(posed: Posed) -> None:
 # ----------------------------------------------------------------------------------- memory
 
 
-def test_memory_is_what_other_moments_show(posed: Posed) -> None:
+def test_memory_is_what_other_moments_show(posed: PosedVideo) -> None:
     """Frame i has no point of moment i: a moment of another colour tells."""
     clip = posed[torch.arange(4)]
     frames = torch.zeros_like(clip.video.frames)
@@ -113,7 +113,7 @@ def test_memory_is_what_other_moments_show(posed: Posed) -> None:
 # ----------------------------------------------------------------------------------- static
 
 
-def test_visible_points_agree_with_exact_geometry(posed: Posed) -> None:
+def test_visible_points_agree_with_exact_geometry(posed: PosedVideo) -> None:
     a, b = posed[torch.tensor([0])], posed[torch.tensor([12])]
     points = a.cameras.unproject(a.depth.z)[0]
     ours = visible_points(points, b.depth, b.cameras)[0]
@@ -121,19 +121,19 @@ def test_visible_points_agree_with_exact_geometry(posed: Posed) -> None:
     assert float((ours == exact).float().mean()) > 0.97
 
 
-def test_segments_overlap_as_wanted_and_are_consistent(posed: Posed) -> None:
+def test_segments_overlap_as_wanted_and_are_consistent(posed: PosedVideo) -> None:
     settings = replace(SMALL, triplet=TripletSettings(overlap=(0.5, 0.97)))
     found = [split(posed, settings, np.random.default_rng(seed)) for seed in range(4)]
-    assert len({tuple(t.conditions.info["segments"]) for t in found}) > 1
+    assert len({tuple(t.seen.info["segments"]) for t in found}) > 1
     for triplet in found:
-        source, target = triplet.conditions.info["segments"]
+        source, target = triplet.seen.info["segments"]
         assert torch.equal(triplet.target.frames, posed.video.frames[target : target + 5])
         assert torch.equal(triplet.source.frames, posed.video.frames[source : source + 5])
-        assert 0.5 <= triplet.conditions.info["overlap"] <= 0.97
-        assert error_where_seen(triplet.conditions.render, triplet.target) < 0.06
+        assert 0.5 <= triplet.seen.info["overlap"] <= 0.97
+        assert error_where_seen(triplet.seen.render, triplet.target) < 0.06
 
 
-def test_overlap_is_geometry_and_not_index(posed: Posed) -> None:
+def test_overlap_is_geometry_and_not_index(posed: PosedVideo) -> None:
     """A camera that comes back has much overlap far away in time, and little half way."""
     there_and_back = torch.tensor([*range(0, 18, 2), *range(16, -1, -2)])
     there = posed[there_and_back]
@@ -144,9 +144,7 @@ def test_overlap_is_geometry_and_not_index(posed: Posed) -> None:
         hole=HoleSettings((0.0, 0.9)),
     )
     for seed in range(4):
-        first, second = split(there, settings, np.random.default_rng(seed)).conditions.info[
-            "segments"
-        ]
+        first, second = split(there, settings, np.random.default_rng(seed)).seen.info["segments"]
         place = posed.cameras.centers[there_and_back, 0]
         gap = abs(float(place[first + 1] - place[second + 1]))
         assert gap < 0.5
@@ -156,7 +154,7 @@ def test_overlap_is_geometry_and_not_index(posed: Posed) -> None:
         pytest.fail("never a pair from the way there and the way back")
 
 
-def test_segments_without_the_wanted_overlap_are_turned_away(posed: Posed) -> None:
+def test_segments_without_the_wanted_overlap_are_turned_away(posed: PosedVideo) -> None:
     settings = replace(SMALL, triplet=TripletSettings(overlap=(0.0, 0.01)))
     with pytest.raises(RejectedError, match="overlap"):
         split(posed, settings, np.random.default_rng(0))
@@ -165,7 +163,7 @@ def test_segments_without_the_wanted_overlap_are_turned_away(posed: Posed) -> No
 # --------------------------------------------------------------------------------- geometry
 
 
-def test_triangulated_points_have_their_true_depth(posed: Posed) -> None:
+def test_triangulated_points_have_their_true_depth(posed: PosedVideo) -> None:
     frame, pixel, depth = triangulated(posed.video, posed.cameras)
     x, y = pixel.floor().long().unbind(-1)
     # Corners lie on outlines, where a pixel shows one surface and its neighbour another.
@@ -177,7 +175,7 @@ def test_triangulated_points_have_their_true_depth(posed: Posed) -> None:
     assert float(error.quantile(0.75)) < 0.15
 
 
-def test_estimated_depth_is_brought_into_the_cameras_unit(posed: Posed) -> None:
+def test_estimated_depth_is_brought_into_the_cameras_unit(posed: PosedVideo) -> None:
     guess = room_depth(posed.video)
     assert float((guess.z / posed.depth.z - 1).abs().median()) > 0.4
     fitted = fit_to_cameras(guess, posed.video, posed.cameras)
@@ -185,7 +183,7 @@ def test_estimated_depth_is_brought_into_the_cameras_unit(posed: Posed) -> None:
     assert fitted.K is not None and torch.equal(fitted.K, posed.cameras.K)
 
 
-def test_a_camera_that_only_turns_tells_no_unit(posed: Posed) -> None:
+def test_a_camera_that_only_turns_tells_no_unit(posed: PosedVideo) -> None:
     still = static_cameras(posed.cameras.K, 72, 96)
     with pytest.raises(RejectedError, match="could be triangulated"):
         fit_to_cameras(room_depth(posed.video), posed.video, still)
@@ -194,7 +192,7 @@ def test_a_camera_that_only_turns_tells_no_unit(posed: Posed) -> None:
         fit_to_cameras(inside_out, posed.video, posed.cameras)
 
 
-def test_geometry_by_name(posed: Posed) -> None:
+def test_geometry_by_name(posed: PosedVideo) -> None:
     found = load_geometry("files", room_depth)(posed.video, posed.cameras)
     assert float((found.depth.z / posed.depth.z - 1).abs().median()) < 0.05
     with pytest.raises(RejectedError, match="no file with cameras"):
@@ -212,7 +210,7 @@ def half_of_it(video: Video, cameras: object) -> object:
     return found[:9], depth
 
 
-def test_geometry_by_colmap(posed: Posed) -> None:
+def test_geometry_by_colmap(posed: PosedVideo) -> None:
     """COLMAP over the larger picture finds the way, in the unit of the depth it is given."""
     wide = torch.nn.functional.interpolate(posed.video.frames, (216, 288), mode="bicubic")
     video = Video(wide.clamp(0, 1), 24.0)
@@ -240,15 +238,15 @@ def test_scenes_give_what_the_recipe_says(recipe: str) -> None:
     take = film(4, settings, np.random.default_rng(1))
     assert take.recipe == recipe
     assert take.kind == ("static" if recipe == "segments" else "dynamic")
-    assert error_where_seen(take.conditions.render, take.target) < 0.08
+    assert error_where_seen(take.seen.render, take.target) < 0.08
     assert (take.source is take.target) == (recipe == "double_reprojection")
-    assert 0.02 <= take.conditions.info["hole_share"] <= 0.8
+    assert 0.02 <= take.seen.info["hole_share"] <= 0.8
     again = film(4, settings, np.random.default_rng(1))
     assert torch.equal(again.target.frames, take.target.frames)
-    assert torch.equal(again.conditions.render.frames, take.conditions.render.frames)
+    assert torch.equal(again.seen.render.frames, take.seen.render.frames)
 
 
-def test_disturbed_depth_is_wrong_as_much_as_asked(posed: Posed) -> None:
+def test_disturbed_depth_is_wrong_as_much_as_asked(posed: PosedVideo) -> None:
     def draw(amount: float) -> Depth:
         return disturbed(posed.depth, amount, torch.Generator().manual_seed(0))
 
@@ -262,6 +260,6 @@ def test_disturbed_depth_is_wrong_as_much_as_asked(posed: Posed) -> None:
     assert torch.isfinite(render(cloud[[0]], posed.cameras[[0]]).depth).all()
 
 
-def test_estimated_depth_is_aligned_to_the_scene(posed: Posed) -> None:
+def test_estimated_depth_is_aligned_to_the_scene(posed: PosedVideo) -> None:
     aligned = aligned_to(room_depth(posed.video), posed.depth)
     torch.testing.assert_close(aligned.z, posed.depth.z, rtol=1e-2, atol=1e-3)

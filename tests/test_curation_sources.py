@@ -22,9 +22,10 @@ from trajectorycrafter.config.curation import (
     TripletSettings,
     WindowSettings,
 )
+from trajectorycrafter.lab.curation.opening import opened
 from trajectorycrafter.lab.curation.rejected import RejectedError
 from trajectorycrafter.lab.curation.sequences import read_window, undistorted
-from trajectorycrafter.lab.curation.sources import list_clips, opened
+from trajectorycrafter.lab.curation.sources import list_clips
 from trajectorycrafter.video.clip import Video
 from trajectorycrafter.video.reading import probe
 

@@ -5,7 +5,7 @@ most, since a camera that stands still films people well; it is from frame to fr
 (its stride counts) and in percent of the picture's diagonal, so that one limit serves all sizes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from .rejected import RejectedError
 PIXELS = 72 * 128
 """Size at which a clip is looked at."""
 BINS = 8
-"""Of a colour histogram, per channel."""
+"""Bins of a color histogram, per channel."""
 NEIGHBOURHOOD = 5
 """A cut stands out among so many transitions before and after it."""
 STANDS_OUT = 3.0
@@ -58,10 +58,7 @@ class Window:
 
 
 def look(path: Path, look_at: int) -> Measures:
-    """The clip in small.
-
-    Args:
-        look_at: at most so many frames.
+    """The clip in small, at most its first `look_at` frames.
 
     Raises:
         RejectedError: unreadable.
@@ -75,27 +72,20 @@ def look(path: Path, look_at: int) -> Measures:
 
 def measure(video: Video) -> Measures:
     """Differences between neighbouring frames."""
-    frames = (video.frames * 255).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
+    frames = eight_bits(video)
     smooth = np.stack([cv2.blur(frame, (3, 3)) for frame in frames]).astype(np.int16)
     change = np.abs(np.diff(smooth, axis=0)).mean(axis=(1, 2, 3)) / 255
-    histograms = np.stack([_histogram(frame) for frame in frames])
+    count: Any = cv2.calcHist
+    counts = [count([f], [0, 1, 2], None, [BINS] * 3, [0, 256] * 3).ravel() for f in frames]
+    histograms = np.stack(counts) / (frames.shape[1] * frames.shape[2])
     return Measures(frames, change, np.abs(np.diff(histograms, axis=0)).sum(axis=1) / 2)
 
 
-def _histogram(frame: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, " bins"]:
-    images: Any = [frame]
-    counts = cv2.calcHist(images, [0, 1, 2], None, [BINS] * 3, [0, 256] * 3)
-    return counts.ravel() / (frame.shape[0] * frame.shape[1])
-
-
 def cuts(measures: Measures, least: float = 0.3) -> list[int]:
-    """Indices of frames that begin a new shot.
+    """Indices of frames that begin a new shot; histograms differ there by `least`.
 
-    A cut changes the colours, and changes the picture far more than its neighbourhood does; so a
+    A cut changes the colors, and changes the picture far more than its neighborhood does; so a
     flash or a fast pan is none, nor is a fade.
-
-    Args:
-        least: difference of histograms.
     """
     found = []
     for i, change in enumerate(measures.change):
@@ -110,7 +100,7 @@ def cuts(measures: Measures, least: float = 0.3) -> list[int]:
 def choose_windows(
     measures: Measures, settings: WindowSettings, rng: np.random.Generator, span: int | None = None
 ) -> tuple[list[Window], list[str]]:
-    """Windows that lie inside one shot and move as wanted, and why others were turned away.
+    """Windows that lie inside one shot and move as wanted, and why others were rejected.
 
     Args:
         span: frames of the clip that a window covers; default: the settings' frames and stride.
@@ -142,11 +132,11 @@ def choose_windows(
 
 
 def _judged(frames: UInt8[np.ndarray, "T h w 3"], start: int, settings: WindowSettings) -> Window:
-    greys = [cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in frames[:: settings.stride]]
-    contrast = float(np.mean([grey.std() for grey in greys])) / 255
+    grays = [cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in frames[:: settings.stride]]
+    contrast = float(np.mean([gray.std() for gray in grays])) / 255
     if contrast < settings.least_contrast:
         raise RejectedError("blank", f"contrast {contrast:.3f}")
-    motion = flow_percent(greys)
+    motion = flow_percent(grays)
     if motion < settings.least_motion:
         raise RejectedError("still", f"motion {motion:.2f} %")
     if motion > settings.most_motion:
@@ -154,20 +144,20 @@ def _judged(frames: UInt8[np.ndarray, "T h w 3"], start: int, settings: WindowSe
     return Window(start, round(motion, 4))
 
 
-def flow_percent(greys: list[UInt8[np.ndarray, "h w"]], most_pairs: int = 12) -> float:
+def flow_percent(grays: list[UInt8[np.ndarray, "h w"]], most_pairs: int = 12) -> float:
     """Optical flow between neighbouring frames, percent of the diagonal.
 
-    Of its lengths in a picture the 95th percentile, of these the mean over the pairs.
+    The mean over the pairs of the 95th percentile of its lengths in a picture.
     """
-    if len(greys) < 2:
+    if len(grays) < 2:
         return 0.0
-    chosen = np.unique(np.linspace(0, len(greys) - 2, most_pairs).round().astype(int))
+    chosen = np.unique(np.linspace(0, len(grays) - 2, most_pairs).round().astype(int))
     search: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
     lengths = []
     for i in chosen:
-        flow = search.calc(greys[i], greys[i + 1], None)
+        flow = search.calc(grays[i], grays[i + 1], None)
         lengths.append(float(np.percentile(np.linalg.norm(flow, axis=-1), MOVING)))
-    return 100 * float(np.mean(lengths)) / float(np.hypot(*greys[0].shape))
+    return 100 * float(np.mean(lengths)) / float(np.hypot(*grays[0].shape))
 
 
 def video_motion(video: Video) -> float:
@@ -175,5 +165,10 @@ def video_motion(video: Video) -> float:
     share = min(1.0, (PIXELS / (video.height * video.width)) ** 0.5)
     size = max(16, round(video.height * share)), max(16, round(video.width * share))
     small = torch.nn.functional.interpolate(video.frames, size, mode="area")
-    frames = (small * 255).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
-    return round(flow_percent([cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in frames]), 4)
+    grays = [cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in eight_bits(replace(video, frames=small))]
+    return round(flow_percent(grays), 4)
+
+
+def eight_bits(video: Video) -> UInt8[np.ndarray, "T H W 3"]:
+    """The frames as OpenCV takes them, RGB."""
+    return (video.frames * 255).round().byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()

@@ -1,4 +1,4 @@
-"""All that is drawn at random for a sample: its path and how much of it shall be hole.
+"""All that is drawn at random for a sample: its path, and how much of it is to be hole.
 
 The one thing a reader would get wrong: a sample's randomness comes from the run's seed and its own
 name, never from a generator that samples share; so it is the same in whatever order, by however
@@ -7,7 +7,7 @@ many workers, and in a run that was killed and went on.
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,14 +17,8 @@ from ...geometry.keyframes import Keyframe
 from ...geometry.trajectories import RelativeTo, Trajectory
 from .rejected import RejectedError
 
-RANGES = {
-    "azimuth_deg": "azimuth",
-    "elevation_deg": "elevation",
-    "dolly": "dolly",
-    "right": "right",
-    "up": "up",
-    "zoom": "zoom",
-}
+RANGES = {"azimuth_deg": "azimuth", "elevation_deg": "elevation"}
+RANGES |= {name: name for name in ("dolly", "right", "up", "zoom")}
 """A keyframe's field to the setting it is drawn from."""
 
 
@@ -42,32 +36,33 @@ class RandomPath:
     amount: float = 1.0
     """How far each key is from the source camera, 0 to 1."""
 
+    def walked(self) -> list[Keyframe]:
+        """The keys, as far along as `amount`."""
+        keys = []
+        for key in self.keys:
+            moved = {name: getattr(key, name) * self.amount for name in RANGES if name != "zoom"}
+            keys.append(replace(key, zoom=key.zoom**self.amount, **moved))
+        return keys
+
     def trajectory(self, frames: int, relative_to: RelativeTo = "shown_frame") -> Trajectory:
         """The path in so many frames, starting and stopping softly."""
-        keys = [_part(key, self.amount) for key in self.keys]
-        return Trajectory.from_keyframes(keys, frames, ease=True, relative_to=relative_to)
+        return Trajectory.from_keyframes(self.walked(), frames, ease=True, relative_to=relative_to)
 
-    def told(self) -> list[dict[str, float]]:
+    def as_numbers(self) -> list[dict[str, float]]:
         """The keys in plain numbers, for a sample's info."""
-        keys = [asdict(_part(key, self.amount)) for key in self.keys]
-        return [{name: round(key[name], 5) for name in RANGES} for key in keys]
-
-
-def _part(key: Keyframe, amount: float) -> Keyframe:
-    moved = {name: getattr(key, name) * amount for name in RANGES if name != "zoom"}
-    return replace(key, zoom=key.zoom**amount, **moved)
+        return [{name: round(getattr(k, name), 5) for name in RANGES} for k in self.walked()]
 
 
 def draw_path(settings: PathSettings, rng: np.random.Generator) -> RandomPath:
     """A path whose end, and maybe begin and middle, lie anywhere in the ranges."""
     away, bent = rng.random(2) < (settings.away, settings.bent)
-    keys = [_drawn_key(settings, rng) for _ in range(3)]
-    begin = keys[0] if away else Keyframe()
-    return RandomPath((begin, keys[1], keys[2]) if bent else (begin, keys[2]))
-
-
-def _drawn_key(settings: PathSettings, rng: np.random.Generator) -> Keyframe:
-    return Keyframe(**{name: rng.uniform(*getattr(settings, r)) for name, r in RANGES.items()})
+    ranges = {name: getattr(settings, setting) for name, setting in RANGES.items()}
+    begin, middle, end = (
+        Keyframe(**{name: rng.uniform(*limits) for name, limits in ranges.items()})
+        for _ in range(3)
+    )
+    begin = begin if away else Keyframe()
+    return RandomPath((begin, middle, end) if bent else (begin, end))
 
 
 def paths(settings: PathSettings, rng: np.random.Generator) -> Iterator[RandomPath]:
@@ -77,7 +72,7 @@ def paths(settings: PathSettings, rng: np.random.Generator) -> Iterator[RandomPa
 
 
 def wanted_holes(settings: HoleSettings, rng: np.random.Generator) -> tuple[float, float]:
-    """The smallest and largest share of holes that a sample shall have."""
+    """The smallest and largest share of holes that a sample is to have."""
     if settings.hole_histogram is None:
         return settings.holes
     weights = np.array(settings.hole_histogram, dtype=float)
@@ -127,10 +122,10 @@ def rejected_holes(found: float, wanted: tuple[float, float]) -> RejectedError:
 
 
 def check_holes(settings: HoleSettings) -> None:
-    """Say before any work if no sample can be as wanted.
+    """Checks that some sample can be as wanted.
 
     Raises:
-        ValueError: limits that are none, a histogram without weight, no tries.
+        ValueError: impossible limits, a histogram without weight, no tries.
     """
     low, high = settings.holes
     if not 0 <= low < high <= 1:

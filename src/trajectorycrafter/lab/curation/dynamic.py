@@ -31,7 +31,7 @@ PREVIEW = 5
 
 
 @dataclass(frozen=True)
-class Conditions:
+class Seen:
     """What a model is given beside the reference, and how it came about."""
 
     render: Render
@@ -42,7 +42,7 @@ class Conditions:
 
 def reproject(
     video: Video, depth: Depth, cameras: Cameras, settings: Curation, rng: np.random.Generator
-) -> Conditions:
+) -> Seen:
     """The clip there and back along a random path.
 
     Args:
@@ -67,32 +67,26 @@ def reproject(
     there = render(lift(video, depth, cameras), novel(path))
     seen = Depth(there.depth.clamp(min=1e-6), there.visible)
     back = Shot.along(Video(there.frames, video.fps), seen, novel(path), cameras)
-    info = {"hole_share": checked_share(back.view, settings), "path": path.told()}
-    return conditions(back, info, settings)
+    return complete(back, settings, path=path.as_numbers())
 
 
-def conditions(shot: Shot, info: dict[str, Any], settings: Curation) -> Conditions:
-    """The render and what else of the cloud the settings ask for."""
+def complete(shot: Shot, settings: Curation, **info: Any) -> Seen:
+    """The render and what else of the cloud the settings ask for.
+
+    Raises:
+        RejectedError: a share of holes outside the limits, which the preview did not show.
+    """
+    share = round(float(hole_share(shot.view).mean()), 5)
+    if not settings.hole.holes[0] <= share <= settings.hole.holes[1]:
+        raise rejected_holes(share, settings.hole.holes)
     memory = filled = None
     if settings.memory:
         memory = other_moments(shot.cloud, shot.cameras, settings.memory)
     if settings.filled:
         filled = Video(fill(shot), shot.video.fps)
-    return Conditions(shot.view, memory, filled, info)
+    return Seen(shot.view, memory, filled, {"hole_share": share} | info)
 
 
 def spread(frames: int, count: int) -> Int[Tensor, " n"]:
     """At most `count` indices, evenly from the first frame to the last."""
     return torch.linspace(0, frames - 1, min(count, frames)).round().long()
-
-
-def checked_share(view: Render, settings: Curation) -> float:
-    """The render's share of holes.
-
-    Raises:
-        RejectedError: outside of the limits, which the preview did not show.
-    """
-    share = round(float(hole_share(view).mean()), 5)
-    if not settings.hole.holes[0] <= share <= settings.hole.holes[1]:
-        raise rejected_holes(share, settings.hole.holes)
-    return share

@@ -21,8 +21,9 @@ from ...geometry.cameras import Cameras, check_cameras
 from ...runtime.plugins import load_plugin, unknown_name
 from ...source_cameras.colmap import Colmap
 from ...video.clip import Depth, Video
+from .clips import eight_bits
 from .rejected import RejectedError
-from .static import Posed
+from .static import PosedVideo
 
 NAMES = {
     "files": "the source's own cameras; estimated depth is fitted to them",
@@ -46,17 +47,14 @@ WORST_FIT = 0.25
 
 @runtime_checkable
 class GeometryEstimator(Protocol):
-    """Anything that tells a sequence's cameras and depth, in one unit."""
+    """Anything that finds a sequence's cameras and depth, in one unit."""
 
     def __call__(self, video: Video, cameras: Cameras | None) -> tuple[Cameras, Depth]:
-        """
-        Args:
-            cameras: the source's own, if it has any; may be used or not.
-        """
+        """`cameras` are the source's own, if it has any; they may be used or not."""
         ...
 
 
-Geometry = Callable[[Video, Cameras | None], Posed]
+Geometry = Callable[[Video, Cameras | None], PosedVideo]
 
 
 def load_geometry(name: str, depth_estimator: DepthEstimator) -> Geometry:
@@ -74,12 +72,12 @@ def load_geometry(name: str, depth_estimator: DepthEstimator) -> Geometry:
     else:
         raise ValueError(unknown_name(name, "geometry", NAMES))
 
-    def checked(video: Video, cameras: Cameras | None) -> Posed:
+    def checked(video: Video, cameras: Cameras | None) -> PosedVideo:
         found, depth = estimator(video, cameras)
         if len(found) != len(video):
             raise ValueError(f"Expected {len(video)} cameras from geometry; got {len(found)}.")
         found = check_cameras(found, "geometry").resized(video.height, video.width)
-        return Posed(video, replace(check_depth(depth, video), K=found.K), found)
+        return PosedVideo(video, replace(check_depth(depth, video), K=found.K), found)
 
     return checked
 
@@ -91,10 +89,7 @@ class FromFiles:
     depth_estimator: DepthEstimator
 
     def __call__(self, video: Video, cameras: Cameras | None) -> tuple[Cameras, Depth]:
-        """
-        Raises:
-            RejectedError: no cameras, or depth that cannot be fitted to them.
-        """
+        """Raises RejectedError: no cameras, or depth that cannot be fitted to them."""
         if cameras is None:
             raise RejectedError("geometry", "there is no file with cameras")
         depth = replace(self.depth_estimator(video), K=cameras.K)
@@ -109,10 +104,7 @@ class FromColmap:
     colmap: Colmap
 
     def __call__(self, video: Video, cameras: Cameras | None) -> tuple[Cameras, Depth]:
-        """
-        Raises:
-            RejectedError: no motion that can be told.
-        """
+        """Raises RejectedError: the cameras cannot be found."""
         depth = self.depth_estimator(video)
         if cameras is not None:
             depth = replace(depth, K=cameras.K)
@@ -136,7 +128,7 @@ def fit_to_cameras(depth: Depth, video: Video, cameras: Cameras) -> Depth:
     if len(true) < FEWEST_POINTS:
         raise RejectedError("geometry", f"{len(true)} points could be triangulated")
     x, y = pixel.floor().long().unbind(-1)
-    guess, valid = depth.z[frame, 0, y, x], _plain(depth)[frame, 0, y, x]
+    guess, valid = depth.z[frame, 0, y, x], _off_outlines(depth)[frame, 0, y, x]
     if int(valid.sum()) < FEWEST_POINTS:
         raise RejectedError("geometry", "the triangulated points have no depth")
     scale, shift = fit_disparity((1 / guess)[valid].double(), true[valid].double())
@@ -150,8 +142,8 @@ def fit_to_cameras(depth: Depth, video: Video, cameras: Cameras) -> Depth:
     return Depth(z, depth.valid & positive, cameras.K)
 
 
-def _plain(depth: Depth) -> Bool[Tensor, "T 1 H W"]:
-    """True off outlines: corners are mostly found there, and belong to either side."""
+def _off_outlines(depth: Depth) -> Bool[Tensor, "T 1 H W"]:
+    """False at outlines: corners are mostly found there, and belong to either side."""
     z = torch.where(depth.valid, depth.z, torch.inf)
     nearest = -F.max_pool2d(-z, 5, stride=1, padding=2)
     farthest = F.max_pool2d(z, 5, stride=1, padding=2)
@@ -183,12 +175,12 @@ def triangulated(
     Kept are points whose track leads there and back again, whose rays meet up to a pixel and at an
     angle that tells their depth, and for which half the track tells the same depth.
     """
-    greys = _greys(video)
+    grays = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in eight_bits(video)]
     gap = max(2, min(len(video) // 2, 12))
     frames, pixels, depths = [torch.empty(0).long()], [torch.empty(0, 2)], [torch.empty(0)]
     beginnings = np.linspace(0, len(video) - 1 - gap, BEGINNINGS).round().astype(int)
     for first in np.unique(beginnings.clip(min=0)):
-        here, middle, there = _tracks(greys[first : first + gap + 1])
+        here, middle, there = _tracks(grays[first : first + gap + 1])
         half, last = int(first) + gap // 2, min(int(first) + gap, len(video) - 1)
         depth, good = _meeting(here, there, cameras, int(first), last)
         other, also_good = _meeting(here, middle, cameras, int(first), half)
@@ -199,22 +191,17 @@ def triangulated(
     return torch.cat(frames), torch.cat(pixels), torch.cat(depths)
 
 
-def _greys(video: Video) -> list[UInt8[np.ndarray, "H W"]]:
-    frames = (video.frames * 255).round().byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
-    return [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
-
-
-def _tracks(greys: list[UInt8[np.ndarray, "H W"]]) -> tuple[Tensor, Tensor, Tensor]:
+def _tracks(grays: list[UInt8[np.ndarray, "H W"]]) -> tuple[Tensor, Tensor, Tensor]:
     """Where corners of the first picture are there, half way and in the last; centres at +0.5."""
-    start = cv2.goodFeaturesToTrack(greys[0], TRACKS, 0.01, 5)
-    if start is None or len(greys) < 3:
+    start = cv2.goodFeaturesToTrack(grays[0], TRACKS, 0.01, 5)
+    if start is None or len(grays) < 3:
         return torch.empty(0, 2), torch.empty(0, 2), torch.empty(0, 2)
-    half = (len(greys) - 1) // 2
-    middle, kept = _followed(greys[: half + 1], start)
-    there, kept_on = _followed(greys[half:], middle)
-    back, kept_back = _followed(greys[::-1], there)
+    half = (len(grays) - 1) // 2
+    middle, kept = _followed(grays[: half + 1], start)
+    there, kept_on = _followed(grays[half:], middle)
+    back, kept_back = _followed(grays[::-1], there)
     good = kept & kept_on & kept_back & (np.abs(back - start).max(axis=(1, 2)) < 0.7)
-    height, width = greys[0].shape
+    height, width = grays[0].shape
     here = start[:, 0] + 0.5
     good &= (here > 0).all(1) & (here < (width, height)).all(1)
     return (
@@ -225,11 +212,11 @@ def _tracks(greys: list[UInt8[np.ndarray, "H W"]]) -> tuple[Tensor, Tensor, Tens
 
 
 def _followed(
-    greys: list[UInt8[np.ndarray, "H W"]], points: np.ndarray
+    grays: list[UInt8[np.ndarray, "H W"]], points: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The points from picture to picture, and which were never lost."""
     kept = np.ones(len(points), bool)
-    for before, after in zip(greys, greys[1:]):
+    for before, after in zip(grays, grays[1:]):
         follow: Any = cv2.calcOpticalFlowPyrLK
         points, found, _ = follow(before, after, points, None, winSize=(15, 15), maxLevel=3)
         kept &= found[:, 0] == 1
@@ -248,10 +235,8 @@ def _meeting(
     ray, other = _rays(here, cameras.K[first]), _rays(there, cameras.K[last])
     turned = ray @ motion[:3, :3].T
     # z turned + t is along `other`: the cross product with it vanishes, least squares in z.
-    a, b = (
-        torch.linalg.cross(other, turned),
-        torch.linalg.cross(other, motion[:3, 3].expand_as(ray)),
-    )
+    a = torch.linalg.cross(other, turned)
+    b = torch.linalg.cross(other, motion[:3, 3].expand_as(ray))
     z = -(a * b).sum(-1) / (a * a).sum(-1).clamp(min=1e-12)
     point = z[:, None] * turned + motion[:3, 3]
     pixel = (point / point[:, 2:].clamp(min=1e-9)) @ cameras.K[last].double().T

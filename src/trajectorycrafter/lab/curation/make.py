@@ -2,13 +2,14 @@
 
     window -> depth -> cameras -> render of what was seen elsewhere -> Sample
 
-The one thing a reader would get wrong: this runs in a worker. It takes a small `Clip`, gives back
-bytes, and keeps nothing but the networks in `Parts`.
+The one thing a reader would get wrong: this runs in a worker. It takes a small `SourceClip`, gives
+back bytes, and keeps nothing but the `Networks`.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 
 from ...config.curation import Curation
 from ...depth.estimator import DepthEstimator, load_depth_estimator
+from ...geometry.cameras import Cameras
 from ...model.captioning import Captioner, load_captioner
 from ...runtime.machine import pick_device
 from ...source_cameras import SourceCameras, load_source_cameras
@@ -25,17 +27,17 @@ from ...video.reading import FrameChoice
 from ..samples import Encoded, Kind, Sample, encode
 from .clips import Window, choose_windows, look, video_motion
 from .draws import rng_for
-from .dynamic import reproject
+from .dynamic import Seen, reproject
 from .geometry import Geometry, load_geometry
+from .opening import SourceClip, opened
 from .rejected import RejectedError
 from .sequences import read_window
-from .sources import Clip, opened
 from .static import split
 from .synthetic import film
 
 
 @dataclass(frozen=True)
-class Parts:
+class Networks:
     """What a worker keeps from clip to clip."""
 
     depth: DepthEstimator | None
@@ -50,7 +52,7 @@ class Made:
 
     samples: list[Encoded]
     rejected: dict[str, int] = field(default_factory=dict)
-    """Windows turned away, by reason; a clip without any window counts once."""
+    """Rejected windows, by reason; a clip without any window counts once."""
 
 
 def kind_of(settings: Curation) -> Kind | None:
@@ -76,201 +78,157 @@ def kind_of(settings: Curation) -> Kind | None:
     return "static"
 
 
-def load_parts(settings: Curation) -> Parts:
+def load_networks(settings: Curation) -> Networks:
     """The networks that the settings ask for, and no others.
 
     Raises:
         ValueError: unknown names or missing packages.
         FileNotFoundError: missing weights.
     """
-    device = pick_device(settings.device)
-    name, kind = settings.depth, kind_of(settings)
-    if kind is None:
-        name = settings.scene.scene_depth
-    depth = None
+    device, weights = pick_device(settings.device), settings.weights
+    kind = kind_of(settings)
+    name = settings.scene.scene_depth if kind is None else settings.depth
+    depth = geometry = cameras = None
     if name not in ("exact", "disturbed"):
-        depth = load_depth_estimator(
-            name, weights=settings.weights, device=device, fov_deg=settings.fov
-        )
-    captioner = load_captioner(settings.captioner, weights_dir=settings.weights, device=device)
-    cameras = load_source_cameras(settings.source_cameras) if kind == "dynamic" else None
-    geometry = None
+        depth = load_depth_estimator(name, weights=weights, device=device, fov_deg=settings.fov)
+    captioner = load_captioner(settings.captioner, weights_dir=weights, device=device)
+    if kind == "dynamic":
+        cameras = load_source_cameras(settings.source_cameras)
     if kind == "static":
         assert depth is not None, name
         geometry = load_geometry(settings.triplet.geometry, depth)
-    return Parts(depth, cameras, geometry, captioner)
+    return Networks(depth, cameras, geometry, captioner)
 
 
 @torch.inference_mode()
-def make_samples(settings: Curation, clip: Clip, parts: Parts) -> Made:
+def make_samples(settings: Curation, clip: SourceClip, networks: Networks) -> Made:
     """All samples of a clip, as bytes."""
     made: list[Encoded] = []
     rejected: Counter[str] = Counter()
     try:
-        if settings.source == "synthetic":
-            made.append(encode(_of_scene(settings, clip, parts)))
-        else:
-            with opened(clip) as path:
-                for result in _of_clip(settings, clip, path, parts):
-                    if isinstance(result, Sample):
-                        made.append(encode(result))
-                    else:
-                        rejected[result] += 1
+        with opened(clip) as path:
+            attempts, reasons = _attempts(settings, clip, path, networks)
+            rejected.update(reasons)
+            for k, attempt in enumerate(attempts):
+                try:
+                    made.append(encode(attempt(k)))
+                except RejectedError as error:
+                    rejected[error.reason] += 1
     except RejectedError as error:
         rejected[error.reason] += 1
     return Made(made, dict(rejected))
 
 
-def _of_scene(settings: Curation, clip: Clip, parts: Parts) -> Sample:
-    number = int(clip.id.rpartition("-")[2])
-    take = film(number, settings, rng_for(settings.seed, clip.id), parts.depth)
-    info = take.conditions.info | {"recipe": take.recipe, "motion": video_motion(take.target)}
-    where = "a room" if take.place == "room" else "an open place"
-    words = "" if take.recipe == "segments" else " that move"
-    return Sample(
-        take.target,
-        take.conditions.render,
-        take.source[: settings.reference],
-        clip.caption or parts.captioner(take.target) or f"{where} full of things{words}",
-        take.kind,
-        memory=take.conditions.memory,
-        filled=take.conditions.filled,
-        info=_described(settings, clip, 0) | info,
-    )
-
-
-def _of_clip(settings: Curation, clip: Clip, path: Path, parts: Parts) -> Iterator[Sample | str]:
-    """Samples, and the reasons of windows that were turned away."""
+def _attempts(
+    settings: Curation, clip: SourceClip, path: Path, networks: Networks
+) -> tuple[list[Callable[[int], Sample]], list[str]]:
+    """What makes a sample each, given its number, and the reasons of windows that were rejected."""
+    given, window = (settings, clip, networks), settings.window
+    if settings.source == "synthetic":
+        return [partial(_of_scene, *given)], []
     if clip.cameras is not None:
-        for k in range(settings.window.per_clip):
-            yield from _attempt(_of_sequence, settings, clip, path, parts, k)
-        return
+        return [partial(_of_sequence, *given, path)] * window.per_clip, []
+    if networks.geometry is not None:
+        before, length = 0, round(window.frames * settings.triplet.sequence)
+    else:
+        extra = settings.reference if settings.reference_from == "around" else 0
+        before, length = (extra + 1) // 2, window.frames + extra
     rng = rng_for(settings.seed, f"{clip.id}/windows")
-    measures = look(path, settings.window.look_at)
-    static = kind_of(settings) == "static"
-    before, length = (0, _sequence_length(settings)) if static else _around(settings)
-    span = (length - 1) * settings.window.stride + 1
-    windows, reasons = choose_windows(measures, settings.window, rng, span)
-    yield from reasons
-    of_window = _of_own_geometry if static else _of_window
-    for k, window in enumerate(windows):
-        job = settings, clip, path, parts, k, window, before, length
-        yield from _attempt(of_window, *job)
+    measures = look(path, window.look_at)
+    windows, reasons = choose_windows(measures, window, rng, (length - 1) * window.stride + 1)
+    return [partial(_of_window, *given, path, w, before, length) for w in windows], reasons
 
 
-def _attempt(make: Any, *job: Any) -> Iterator[Sample | str]:
-    try:
-        yield make(*job)
-    except RejectedError as error:
-        yield error.reason
+def _of_scene(settings: Curation, clip: SourceClip, networks: Networks, k: int) -> Sample:
+    number = int(clip.id.rpartition("-")[2])
+    take = film(number, settings, rng_for(settings.seed, clip.id), networks.depth)
+    info = take.seen.info | {"recipe": take.recipe, "motion": video_motion(take.target)}
+    where = "a room" if take.place == "room" else "an open place"
+    caption = f"{where} full of things{'' if take.recipe == 'segments' else ' that move'}"
+    given = settings, clip, networks, k
+    reference = take.source[: settings.reference]
+    return _sample(*given, take.kind, take.target, reference, take.seen, info, caption)
 
 
-def _sequence_length(settings: Curation) -> int:
-    return round(settings.window.frames * settings.triplet.sequence)
-
-
-def _around(settings: Curation) -> tuple[int, int]:
-    """Frames read before a window, and in all."""
-    extra = settings.reference if settings.reference_from == "around" else 0
-    return (extra + 1) // 2, settings.window.frames + extra
-
-
-def _read(path: Path, settings: Curation, window: Window, length: int) -> Video:
-    stride, size = settings.window.stride, settings.window.size
-    choice = FrameChoice(start=window.start, stride=stride, count=length, size=size)
-    try:
-        return Video.read(path, choice)
-    except (ValueError, OSError) as error:
-        raise RejectedError("unreadable", str(error)) from error
+def _of_sequence(
+    settings: Curation, clip: SourceClip, networks: Networks, path: Path, k: int
+) -> Sample:
+    """A triplet of a posed sequence."""
+    rng = rng_for(settings.seed, f"{clip.id}#{k}")
+    return _triplet(settings, clip, networks, k, *read_window(clip, path, settings, rng), rng)
 
 
 def _of_window(
     settings: Curation,
-    clip: Clip,
+    clip: SourceClip,
+    networks: Networks,
     path: Path,
-    parts: Parts,
-    k: int,
     window: Window,
     before: int,
     length: int,
+    k: int,
 ) -> Sample:
-    """A pair of a monocular clip."""
-    assert parts.depth is not None and parts.cameras is not None
-    read = _read(path, settings, window, length)
-    target = read[before : before + settings.window.frames]
-    depth = parts.depth(target)
+    """A pair of a monocular clip, or a triplet of one whose cameras are to be found.
+
+    Args:
+        before, length: frames read before the sample, and in all.
+    """
+    rng = rng_for(settings.seed, f"{clip.id}#{k}")
+    stride, size = settings.window.stride, settings.window.size
+    choice = FrameChoice(start=window.start, stride=stride, count=length, size=size)
     try:
-        cameras = parts.cameras(target, depth)
+        read = Video.read(path, choice)
+    except (ValueError, OSError) as error:
+        raise RejectedError("unreadable", str(error)) from error
+    if networks.geometry is not None:
+        return _triplet(settings, clip, networks, k, read, None, rng)
+    assert networks.depth is not None and networks.cameras is not None
+    target = read[before : before + settings.window.frames]
+    depth = networks.depth(target)
+    try:
+        cameras = networks.cameras(target, depth)
     except ValueError as error:
         raise RejectedError("geometry", str(error)) from error
-    info = _described(settings, clip, k) | {"start": window.start, "motion": window.motion}
-    rng = rng_for(settings.seed, info["id"])
-    conditions = reproject(target, depth, cameras, settings, rng)
+    seen = reproject(target, depth, cameras, settings, rng)
     reference = target[: settings.reference]
     if settings.reference_from == "around":
-        outside = [*range(before), *range(before + len(target), length)]
-        reference = read[outside]
-    return Sample(
-        target,
-        conditions.render,
-        reference,
-        clip.caption or parts.captioner(target),
-        "dynamic",
-        memory=conditions.memory,
-        filled=conditions.filled,
-        info=info | conditions.info | {"recipe": "double_reprojection"},
-    )
-
-
-def _of_sequence(settings: Curation, clip: Clip, path: Path, parts: Parts, k: int) -> Sample:
-    """A triplet of a posed sequence."""
-    rng = rng_for(settings.seed, f"{clip.id}#{k}")
-    video, cameras = read_window(clip, path, settings, rng)
-    return _triplet(settings, clip, parts, k, video, cameras, rng)
-
-
-def _of_own_geometry(
-    settings: Curation,
-    clip: Clip,
-    path: Path,
-    parts: Parts,
-    k: int,
-    window: Window,
-    before: int,
-    length: int,
-) -> Sample:
-    """A triplet of a clip whose cameras are to be found."""
-    rng = rng_for(settings.seed, f"{clip.id}#{k}")
-    read = _read(path, settings, window, length)
-    return _triplet(settings, clip, parts, k, read, None, rng)
+        reference = read[[*range(before), *range(before + len(target), length)]]
+    info = {"start": window.start, "motion": window.motion}
+    info |= seen.info | {"recipe": "double_reprojection"}
+    return _sample(settings, clip, networks, k, "dynamic", target, reference, seen, info)
 
 
 def _triplet(
     settings: Curation,
-    clip: Clip,
-    parts: Parts,
+    clip: SourceClip,
+    networks: Networks,
     k: int,
     video: Video,
-    cameras: Any,
+    cameras: Cameras | None,
     rng: np.random.Generator,
 ) -> Sample:
-    assert parts.geometry is not None
-    found = split(parts.geometry(video, cameras), settings, rng)
-    info = found.conditions.info | {"recipe": "segments", "motion": video_motion(found.target)}
-    return Sample(
-        found.target,
-        found.conditions.render,
-        found.source[: settings.reference],
-        clip.caption or parts.captioner(found.target),
-        "static",
-        memory=found.conditions.memory,
-        filled=found.conditions.filled,
-        info=_described(settings, clip, k) | info,
-    )
+    assert networks.geometry is not None
+    found = split(networks.geometry(video, cameras), settings, rng)
+    info = found.seen.info | {"recipe": "segments", "motion": video_motion(found.target)}
+    reference = found.source[: settings.reference]
+    given = settings, clip, networks, k
+    return _sample(*given, "static", found.target, reference, found.seen, info)
 
 
-def _described(settings: Curation, clip: Clip, k: int) -> dict[str, Any]:
-    return {
+def _sample(
+    settings: Curation,
+    clip: SourceClip,
+    networks: Networks,
+    k: int,
+    kind: Kind,
+    target: Video,
+    reference: Video,
+    seen: Seen,
+    info: dict[str, Any],
+    caption: str = "",
+) -> Sample:
+    """The sample of these parts; `caption` is for a clip that neither list nor captioner names."""
+    described = {
         "id": f"{clip.id}#{k}",
         "clip": clip.id,
         "source": settings.source,
@@ -279,3 +237,13 @@ def _described(settings: Curation, clip: Clip, k: int) -> dict[str, Any]:
         "licence": clip.licence,
         "seed": settings.seed,
     }
+    return Sample(
+        target,
+        seen.render,
+        reference,
+        clip.caption or networks.captioner(target) or caption,
+        kind,
+        memory=seen.memory,
+        filled=seen.filled,
+        info=described | info,
+    )

@@ -14,16 +14,9 @@ counted as missing and cost nothing else.
 import csv
 from pathlib import Path
 
-from .sources import Clip, Listing, open_zip
+from .opening import Listing, SourceClip, open_zip
 
-TABLES = (
-    "OpenVid-1M.csv",
-    "OpenVidHD.csv",
-    "data/train/OpenVid-1M.csv",
-    "data/train/OpenVidHD.csv",
-)
-LICENCE = "CC-BY-4.0"
-PLACES = dict[str, tuple[tuple[Path, ...], str | None]]
+TABLES = ("OpenVid-1M.csv", "OpenVidHD.csv")
 
 
 def list_openvid(root: Path, least_scores: dict[str, float] | None = None) -> Listing:
@@ -36,7 +29,8 @@ def list_openvid(root: Path, least_scores: dict[str, float] | None = None) -> Li
         FileNotFoundError: no table.
         ValueError: a table without the columns video and caption, or without a wanted score.
     """
-    table = next((root / name for name in TABLES if (root / name).is_file()), None)
+    places = [folder / name for folder in (root, root / "data" / "train") for name in TABLES]
+    table = next((path for path in places if path.is_file()), None)
     if table is None:
         raise FileNotFoundError(f"No OpenVid-1M.csv or OpenVidHD.csv in {root} or its data/train.")
     places, least = _places(root), least_scores or {}
@@ -45,14 +39,23 @@ def list_openvid(root: Path, least_scores: dict[str, float] | None = None) -> Li
         reader = csv.DictReader(file)
         _check_columns(table, reader.fieldnames or [], least)
         for row in reader:
-            scores = _scores(row)
-            reason = "missing" if row["video"] not in places else None
-            if any(scores.get(name, float("-inf")) < value for name, value in least.items()):
+            scores, name = _scores(row), row["video"]
+            reason = "missing" if name not in places else None
+            if any(scores.get(key, float("-inf")) < value for key, value in least.items()):
                 reason = "score"
             if reason is not None:
                 rejected[reason] = rejected.get(reason, 0) + 1
                 continue
-            clips.append(_clip(row, scores, places[row["video"]]))
+            clips.append(
+                SourceClip(
+                    Path(name).stem,
+                    *places[name],
+                    caption=row["caption"].strip(),
+                    licence="CC-BY-4.0",
+                    provenance=f"OpenVid-1M, {name}",
+                    scores=scores,
+                )
+            )
     return Listing(clips, rejected)
 
 
@@ -88,23 +91,16 @@ def _scores(row: dict[str, str]) -> dict[str, float]:
     return scores
 
 
-def _clip(
-    row: dict[str, str], scores: dict[str, float], place: tuple[tuple[Path, ...], str | None]
-) -> Clip:
-    return Clip(
-        Path(row["video"]).stem,
-        *place,
-        caption=row["caption"].strip(),
-        licence=LICENCE,
-        provenance=f"OpenVid-1M, {row['video']}",
-        scores=scores,
-    )
-
-
-def _places(root: Path) -> PLACES:
-    """Where each video is, by its name; unzipped ones first."""
-    places: PLACES = {}
-    for parts in _zips(root):
+def _places(root: Path) -> dict[str, tuple[tuple[Path, ...], str | None]]:
+    """Where each video is, by its name: the zip's parts and the member, or the unzipped file."""
+    zips: dict[str, tuple[Path, ...]] = {}
+    zips |= {path.stem: (path,) for path in sorted(root.glob("OpenVid_part*.zip"))}
+    cut: dict[str, list[Path]] = {}
+    for path in sorted(root.glob("OpenVid_part*_part*")):
+        cut.setdefault(path.name.rpartition("_part")[0], []).append(path)
+    places: dict[str, tuple[tuple[Path, ...], str | None]] = {}
+    zips |= {name: tuple(parts) for name, parts in cut.items() if name not in zips}
+    for parts in zips.values():
         with open_zip(parts) as file:
             for name in file.namelist():
                 if name.endswith(".mp4"):
@@ -112,11 +108,3 @@ def _places(root: Path) -> PLACES:
     for path in sorted((root / "video").glob("*.mp4")):
         places[path.name] = (path,), None
     return places
-
-
-def _zips(root: Path) -> list[tuple[Path, ...]]:
-    whole = {path.stem: (path,) for path in sorted(root.glob("OpenVid_part*.zip"))}
-    cut: dict[str, list[Path]] = {}
-    for path in sorted(root.glob("OpenVid_part*_part*")):
-        cut.setdefault(path.name.rpartition("_part")[0], []).append(path)
-    return [*whole.values(), *(tuple(parts) for name, parts in cut.items() if name not in whole)]

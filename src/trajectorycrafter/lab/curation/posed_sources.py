@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from zipfile import BadZipFile
 
-from .sources import VIDEO_SUFFIXES, Clip, Listing, open_zip
+from .opening import VIDEO_SUFFIXES, Listing, SourceClip, open_zip
 
 
 def list_realestate10k(root: Path) -> Listing:
@@ -27,13 +27,15 @@ def list_realestate10k(root: Path) -> Listing:
     places = _pictures_by_name(root)
     clips, missing = [], 0
     for text in texts:
-        address = _first_line(text)
-        found = places.get(text.stem) or places.get(_youtube_id(address))
+        with text.open(encoding="utf-8") as file:
+            address = file.readline().strip()
+        video = re.search(r"(?:v=|youtu\.be/)([\w-]+)", address)
+        found = places.get(text.stem) or places.get(video[1] if video else "")
         if found is None:
             missing += 1
             continue
         clips.append(
-            Clip(
+            SourceClip(
                 text.stem,
                 (found,),
                 licence="CC-BY-4.0 (cameras), pictures are their makers'",
@@ -43,16 +45,6 @@ def list_realestate10k(root: Path) -> Listing:
             )
         )
     return Listing(clips, {"missing": missing} if missing else {})
-
-
-def _first_line(text: Path) -> str:
-    with text.open(encoding="utf-8") as file:
-        return file.readline().strip()
-
-
-def _youtube_id(address: str) -> str:
-    found = re.search(r"(?:v=|youtu\.be/)([\w-]+)", address)
-    return found.group(1) if found else ""
 
 
 def _pictures_by_name(root: Path) -> dict[str, Path]:
@@ -67,7 +59,7 @@ def _pictures_by_name(root: Path) -> dict[str, Path]:
     return places
 
 
-def list_dl3dv(root: Path) -> Iterator[Clip]:
+def list_dl3dv(root: Path) -> Iterator[SourceClip]:
     """The scenes `BATCH/HASH/` and `BATCH/HASH.zip`; those of DL3DV-valid.csv if that is there."""
     valid = _valid_hashes(root)
     for path in sorted(root.glob("*/*")):
@@ -81,7 +73,7 @@ def list_dl3dv(root: Path) -> Iterator[Clip]:
             continue
         elif path.with_name(f"{name}.zip").exists():
             continue  # unpacked beside its zip: once is enough
-        yield Clip(
+        yield SourceClip(
             f"{path.parent.name}/{name}",
             (path,),
             inside,
@@ -109,14 +101,14 @@ def _folder_of_transforms(path: Path) -> str:
     return names[0].removesuffix("transforms.json") if names else f"{path.stem}/"
 
 
-def list_posed(root: Path, licence: str) -> Iterator[Clip]:
+def list_posed(root: Path, licence: str) -> Iterator[SourceClip]:
     """Every folder below `root` (or itself) with transforms.json, or a COLMAP model in sparse/."""
     for path in [root, *sorted(p for p in root.rglob("*") if p.is_dir())]:
         name = path.relative_to(root).as_posix()
         transforms = (path / "transforms.json").is_file()
         if transforms or _has_model(path / "sparse") or _has_model(path / "sparse" / "0"):
             cameras = "transforms" if transforms else "colmap"
-            yield Clip(name, (path,), None, "", licence, name, cameras=cameras)
+            yield SourceClip(name, (path,), None, "", licence, name, cameras=cameras)
 
 
 def _has_model(folder: Path) -> bool:

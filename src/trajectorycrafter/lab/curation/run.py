@@ -1,4 +1,4 @@
-"""A set of samples from a source: every clip once, whatever befalls the others.
+"""A set of samples from a source: every clip once, whatever happens to the others.
 
 Workers make samples, this process alone writes them. `clips.jsonl` gets a line when all samples of
 a clip are in a shard, so a run that was killed takes up the clips without one; samples of theirs
@@ -21,16 +21,14 @@ from typing import Any, get_args
 from tqdm.auto import tqdm
 
 from ...config.curation import Curation, Source
-from ...config.serialization import to_json
-from ...runtime.engine import Engine, check_engine, run_all
+from ...runtime.engine import Engine, check_engine, in_words, run_all
 from ...runtime.files import JsonLines
-from ...runtime.run_folder import RunFolder, check_inputs
-from ...runtime.run_folder import claim as claim_folder
+from ...runtime.run_folder import check_inputs, claim
 from ..samples import ShardWriter
 from .card import write_card
 from .draws import check_holes
-from .make import Made, kind_of, load_parts, make_samples
-from .sources import Clip, Listing, list_clips
+from .make import Made, kind_of, load_networks, make_samples
+from .sources import list_clips
 
 RECORD = "settings.json"
 OURS = ("shard-*.tar", ".partial.*", "index.parquet", "clips.jsonl", RECORD, "card.html")
@@ -49,7 +47,7 @@ class Curated:
     failed: dict[str, str]
     """Clips that failed, and why; the next run tries them again."""
     seconds: float
-    """Of this run."""
+    """What this run took."""
 
 
 def curate(
@@ -70,7 +68,7 @@ def curate(
         workers: clips at a time.
         resume: go on with a run of the same settings; what failed is tried again.
         overwrite: replace an earlier run, when this one is whole.
-        say: told how it stands at the end.
+        say: gets a line about the result at the end.
 
     Raises:
         ValueError: settings that cannot be used, or `out` is taken.
@@ -80,26 +78,36 @@ def curate(
     check_settings(settings)
     check_engine(engine, workers)
     listing = list_clips(settings)
+    setup: Callable[[], Any] = partial(load_networks, settings)
     if engine == "local" and workers == 1:
-        parts = load_parts(settings)
-        setup: Callable[[], Any] = lambda: parts  # noqa: E731
-    else:
-        setup = partial(load_parts, settings)
-    folder = claim(settings, out, resume=resume, overwrite=overwrite)
+        networks = setup()  # now, so that what is missing is refused before the folder is claimed
+        setup = lambda: networks  # noqa: E731
+    inputs = [path for path in (settings.data, settings.weights) if path is not None]
+    check_inputs([out], OURS, inputs)
+    plain = to_json(settings)
+    again: dict[str, Any] = {"overwrite": overwrite, "resume": resume}
+    folder = claim(out, RECORD, plain, ours=OURS, held="samples made", **again)
     log = ClipLog(folder.work / "clips.jsonl")
     with ShardWriter(folder.work, settings.per_shard) as writer:
         before = len(writer)
         todo = [clip for clip in listing.clips if not log.is_done(clip.id, writer)]
-        work = partial(_work, settings)
         results = run_all(
-            work, todo, engine=engine, workers=workers, setup=setup, describe=_describe
+            partial(make_samples, settings),
+            todo,
+            engine=engine,
+            workers=workers,
+            setup=setup,
+            describe=lambda clip: clip.id,
         )
         for clip, found in tqdm(results, "Curating", len(todo), delay=1, leave=False):
             if isinstance(found, Made):
                 for sample in found.samples:
                     writer.write(sample)
             log.add(clip.id, found)
-        writer.rejected = _rejected(listing, log)
+        rejected = Counter(listing.rejected)
+        for line in log.lines.values():
+            rejected.update(line.get("rejected", {}))
+        writer.rejected = dict(sorted(rejected.items()))
         made, samples = len(writer) - before, len(writer)
     done = Curated(
         out, samples, made, writer.rejected, log.failed, round(time.monotonic() - began, 2)
@@ -110,16 +118,8 @@ def curate(
     return done
 
 
-def _work(settings: Curation, clip: Clip, parts: Any) -> Made:
-    return make_samples(settings, clip, parts)
-
-
-def _describe(clip: Clip) -> str:
-    return clip.id
-
-
 def check_settings(settings: Curation) -> None:
-    """Say before any work what no clip could make good.
+    """Checks what no clip could make good.
 
     Raises:
         ValueError: numbers out of range, or a kind that the source cannot give.
@@ -151,25 +151,6 @@ def check_settings(settings: Curation) -> None:
         raise ValueError(f"recipes are frequencies >= 0; got {settings.scene.recipes}.")
 
 
-def claim(settings: Curation, out: Path, *, resume: bool, overwrite: bool) -> RunFolder:
-    """Make the folder ours.
-
-    Raises:
-        ValueError: it holds something else, a run with other settings, or the data.
-    """
-    named = (settings.data, settings.weights)
-    check_inputs([out], OURS, [path for path in named if path is not None])
-    return claim_folder(
-        out,
-        RECORD,
-        to_json(settings),
-        ours=OURS,
-        held="samples made",
-        overwrite=overwrite,
-        resume=resume,
-    )
-
-
 class ClipLog:
     """What became of each clip, a JSON line each; the last line of a clip counts."""
 
@@ -184,7 +165,7 @@ class ClipLog:
             line["samples"] = [sample.id for sample in found.samples]
             line["rejected"] = found.rejected
         else:
-            line["error"] = f"{type(found).__name__}: {found}"
+            line["error"] = in_words(found)
         self._log.add(line)
         self.lines[clip] = line
 
@@ -196,13 +177,6 @@ class ClipLog:
     @property
     def failed(self) -> dict[str, str]:
         return {name: line["error"] for name, line in self.lines.items() if "error" in line}
-
-
-def _rejected(listing: Listing, log: ClipLog) -> dict[str, int]:
-    total = Counter(listing.rejected)
-    for line in log.lines.values():
-        total.update(line.get("rejected", {}))
-    return dict(sorted(total.items()))
 
 
 def _summary(done: Curated) -> str:

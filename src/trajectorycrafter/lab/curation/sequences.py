@@ -23,8 +23,8 @@ from ...geometry.cameras import Cameras, check_cameras
 from ...geometry.trajectory_files import read_cameras
 from ...video.clip import Video
 from ...video.reading import IMAGE_SUFFIXES, FrameChoice, probe
+from .opening import SourceClip
 from .rejected import RejectedError
-from .sources import Clip
 
 DISTORTION = ("k1", "k2", "p1", "p2", "k3")
 """In OpenCV's order."""
@@ -35,7 +35,7 @@ class PosedFrames:
     """What a posed sequence has, before a window is read."""
 
     cameras: Cameras
-    """Of every picture, at the pictures' own size."""
+    """Those of every picture, at the pictures' own size."""
     files: list[Path]
     """A picture per camera; empty for a video."""
     video: Path | None = None
@@ -43,11 +43,11 @@ class PosedFrames:
     """The video's frame of every camera."""
     fps: float = 24.0
     distortion: tuple[float, ...] = ()
-    """Of `DISTORTION`; empty for none."""
+    """As `DISTORTION`; empty for none."""
 
 
 def read_window(
-    clip: Clip, path: Path, settings: Curation, rng: np.random.Generator
+    clip: SourceClip, path: Path, settings: Curation, rng: np.random.Generator
 ) -> tuple[Video, Cameras]:
     """Some of a sequence, as long as the settings say, begun at random.
 
@@ -60,8 +60,7 @@ def read_window(
     try:
         sequence = _sequence(clip, path)
         chosen = _chosen(len(sequence.cameras), settings, rng)
-        video = _pictures(sequence, chosen, settings.window.size)
-        return _fitted(video, sequence, sequence.cameras[list(chosen)], settings.window.size)
+        return _fitted(sequence, chosen, settings.window.size)
     except (ValueError, OSError, KeyError) as error:
         raise RejectedError("unreadable", str(error)) from error
 
@@ -77,7 +76,7 @@ def _chosen(count: int, settings: Curation, rng: np.random.Generator) -> range:
     return range(start, start + span, window.stride)
 
 
-def _sequence(clip: Clip, path: Path) -> PosedFrames:
+def _sequence(clip: SourceClip, path: Path) -> PosedFrames:
     if clip.cameras == "realestate10k":
         assert clip.camera_file is not None
         return _realestate10k(clip.camera_file, path)
@@ -93,17 +92,20 @@ def _sequence(clip: Clip, path: Path) -> PosedFrames:
 
 def _folder_of_pictures(path: Path) -> Path:
     """`images`, else the one with the largest pictures: images_2, images_4, images_8."""
-    found = [path / name for name in ("images", "images_2", "images_4", "images_8")]
-    for folder in found:
-        if folder.is_dir():
-            return folder
+    for name in ("images", "images_2", "images_4", "images_8"):
+        if (path / name).is_dir():
+            return path / name
     raise RejectedError("missing", f"no folder images, images_2, images_4 or images_8 in {path}")
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    return {f.stem: f for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES}
 
 
 def _transforms(path: Path, pictures: Path) -> PosedFrames:
     document = json.loads(path.read_text(encoding="utf-8"))
     frames = sorted(document["frames"], key=lambda frame: frame["file_path"])
-    by_stem = {f.stem: f for f in pictures.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES}
+    by_stem = _by_stem(pictures)
     stems = [Path(frame["file_path"]).stem for frame in frames]
     there = [i for i, stem in enumerate(stems) if stem in by_stem]
     if not there:
@@ -122,7 +124,7 @@ def _realestate10k(text: Path, path: Path) -> PosedFrames:
     lines = [line.split() for line in text.read_text(encoding="utf-8").splitlines()[1:] if line]
     stamps = [int(line[0]) for line in lines]
     if path.is_dir():  # frames named by their moments, microseconds
-        by_stem = {f.stem: f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES}
+        by_stem = _by_stem(path)
         there = [i for i, stamp in enumerate(stamps) if str(stamp) in by_stem]
         if not there:
             raise RejectedError("missing", f"no frame of {text.name} is in {path}")
@@ -146,7 +148,8 @@ def _realestate10k(text: Path, path: Path) -> PosedFrames:
 
 def _pictures(sequence: PosedFrames, chosen: Sequence[int], size: tuple[int, int]) -> Video:
     if sequence.video is None:
-        return _from_files([sequence.files[i] for i in chosen], size)
+        read = [Video.read(sequence.files[i], FrameChoice(size=size)).frames for i in chosen]
+        return Video(torch.cat(read), 24.0)
     wanted = [sequence.indices[i] for i in chosen]
     step = math.gcd(*(b - a for a, b in zip(wanted, wanted[1:]))) or 1
     count = (wanted[-1] - wanted[0]) // step + 1
@@ -156,15 +159,11 @@ def _pictures(sequence: PosedFrames, chosen: Sequence[int], size: tuple[int, int
     return Video(video.frames[places], sequence.fps / max(1, (wanted[1] - wanted[0])))
 
 
-def _from_files(files: list[Path], size: tuple[int, int]) -> Video:
-    frames = [Video.read(file, FrameChoice(size=size)).frames for file in files]
-    return Video(torch.cat(frames), 24.0)
-
-
 def _fitted(
-    video: Video, sequence: PosedFrames, cameras: Cameras, size: tuple[int, int]
+    sequence: PosedFrames, chosen: Sequence[int], size: tuple[int, int]
 ) -> tuple[Video, Cameras]:
-    """Cameras that belong to the pictures as they were cut and scaled, both without distortion."""
+    """The pictures, cut and scaled, and the cameras that belong to them, without distortion."""
+    video, cameras = _pictures(sequence, chosen, size), sequence.cameras[list(chosen)]
     shown = probe(sequence.video or sequence.files[0])
     scaled = FrameChoice(size=size).scaled_size(shown.height, shown.width, size)
     spare = (scaled[0] - size[0]) // 2, (scaled[1] - size[1]) // 2

@@ -6,6 +6,7 @@ source's frames has it inside its picture, at its own depth.
 """
 
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from ...rendering.render import hole_share, render
 from ...rendering.shot import Shot
 from ...video.clip import Depth, Video
 from .draws import rejected_holes, wanted_holes
-from .dynamic import PREVIEW, Conditions, checked_share, conditions, spread
+from .dynamic import PREVIEW, Seen, complete, spread
 from .rejected import RejectedError
 
 GRID = 24
@@ -32,7 +33,7 @@ KEYS_PER_SEGMENT = 4
 
 
 @dataclass(frozen=True)
-class Posed(Frames):
+class PosedVideo(Frames):
     """A sequence of a scene that stands still, with cameras and depth in one unit."""
 
     video: Video
@@ -46,10 +47,10 @@ class Triplet:
 
     source: Video
     target: Video
-    conditions: Conditions
+    seen: Seen
 
 
-def split(posed: Posed, settings: Curation, rng: np.random.Generator) -> Triplet:
+def split(posed: PosedVideo, settings: Curation, rng: np.random.Generator) -> Triplet:
     """Two segments that overlap as wanted.
 
     Raises:
@@ -71,59 +72,44 @@ def split(posed: Posed, settings: Curation, rng: np.random.Generator) -> Triplet
         cloud = lift(source.video[few], source.depth[few], source.cameras[few])
         found = float(hole_share(render(cloud, target.cameras[few])).mean())
         if wanted[0] <= found <= wanted[1]:
-            info = {"overlap": round(overlap, 4), "segments": [first, second]}
-            return _triplet(source, target, info, settings)
+            seen = see(source, target.cameras, settings)
+            seen.info.update({"overlap": round(overlap, 4), "segments": [first, second]})
+            return Triplet(source.video, target.video, seen)
     raise rejected_holes(found, wanted)
 
 
-def _triplet(source: Posed, target: Posed, info: dict, settings: Curation) -> Triplet:
-    conditions = see(source, target.cameras, settings)
-    conditions.info.update(info)
-    return Triplet(source.video, target.video, conditions)
-
-
-def see(source: Posed, cameras: Cameras, settings: Curation) -> Conditions:
+def see(source: PosedVideo, cameras: Cameras, settings: Curation) -> Seen:
     """The source's points in the target's cameras, moment by moment as at inference.
 
     Raises:
         RejectedError: too many or too few holes.
     """
-    shot = Shot.along(source.video, source.depth, source.cameras, cameras)
-    return conditions(shot, {"hole_share": checked_share(shot.view, settings)}, settings)
+    return complete(Shot.along(source.video, source.depth, source.cameras, cameras), settings)
 
 
-def _pairs(posed: Posed, settings: Curation) -> list[tuple[int, int, float]]:
-    """First frames of source and target, and their overlap, of all pairs that overlap as wanted."""
+def _pairs(posed: PosedVideo, settings: Curation) -> list[tuple[int, int, float]]:
+    """First frames of source and target, and their overlap, of all pairs that overlap as wanted.
+
+    The overlap is the share of the target's points that the source sees; unknown ones are left out.
+    """
     frames, low, high = settings.window.frames, *settings.triplet.overlap
     step = max(1, (frames - 1) // (KEYS_PER_SEGMENT - 1))
     keys = torch.arange(0, len(posed.video), step)
     seen = _seen(posed, keys)
-    starts = range(0, len(posed.video) - frames + 1, step)
     found = []
-    for source in starts:
-        for target in starts:
-            if source == target:
-                continue
-            share = _overlap(seen, _inside(keys, source, frames), _inside(keys, target, frames))
-            if low <= share <= high:
-                found.append((source, target, share))
+    for source, target in permutations(range(0, len(posed.video) - frames + 1, step), 2):
+        inside = [(keys >= start) & (keys < start + frames) for start in (source, target)]
+        there = seen[inside[1]][:, inside[0]]
+        known = ~there[:, 0].isnan()
+        by_any = (there == 1).any(dim=1)[known].float()
+        share = float(by_any.mean()) if len(by_any) else 0.0
+        if low <= share <= high:
+            found.append((source, target, share))
     return found
 
 
-def _inside(keys: Tensor, start: int, frames: int) -> Tensor:
-    return ((keys >= start) & (keys < start + frames)).nonzero()[:, 0]
-
-
-def _overlap(seen: Float[Tensor, "k k p"], source: Tensor, target: Tensor) -> float:
-    """Share of the target's points that the source sees; unknown ones are left out."""
-    there = seen[target][:, source]
-    known = ~there[:, 0].isnan()
-    by_any = (there == 1).any(dim=1)
-    return float(by_any[known].float().mean()) if known.any() else 0.0
-
-
-def _seen(posed: Posed, keys: Tensor) -> Float[Tensor, "k k p"]:
-    """Of points of each key frame, whether each other one sees them: 1, 0, or NaN (no depth)."""
+def _seen(posed: PosedVideo, keys: Tensor) -> Float[Tensor, "k k p"]:
+    """Whether each key frame sees the points of each other one: 1, 0, or NaN (no depth)."""
     key = posed[keys]
     height, width = key.video.height, key.video.width
     step = max(1, max(height, width) // GRID)

@@ -1,6 +1,6 @@
 """Samples of synthetic scenes, training split: pairs, and triplets with true second views.
 
-Three recipes: `double_reprojection` as of filmed clips, `segments` of a moment that stands still
+Three recipes: `double_reprojection` as with filmed clips, `segments` of a moment that stands still
 (what posed sequences give), and `synchronised`: a second camera that films the same moments.
 
 The one thing a reader would get wrong: depth is exact only where asked for. By default it is
@@ -27,9 +27,9 @@ from ..samples import Kind
 from ..synthetic.scene import RayScene
 from ..synthetic.takes import handheld, steady
 from .draws import RandomPath, paths, seek_path, wanted_holes
-from .dynamic import PREVIEW, Conditions, reproject, spread
+from .dynamic import PREVIEW, Seen, reproject, spread
 from .geometry import fit_disparity
-from .static import Posed, see
+from .static import PosedVideo, see
 
 RECIPES = ("double_reprojection", "segments", "synchronised")
 SECONDS = (0.8, 2.0)
@@ -50,7 +50,7 @@ class Take:
     kind: Kind
     source: Video
     target: Video
-    conditions: Conditions
+    seen: Seen
     place: str
 
 
@@ -72,35 +72,35 @@ def film(
     times = torch.linspace(0, float(rng.uniform(*SECONDS)), frames)
     if recipe == "segments":
         times = torch.full_like(times, float(rng.uniform(*SECONDS)))
-    cameras = _source(scene, frames, size, rng, moves=recipe == "segments")
+    if recipe != "segments" and rng.random() < 0.4:
+        cameras = steady(scene.pivot, frames, size)
+    else:  # held in a hand
+        generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+        sweep = float(rng.uniform(*SWEEPS_DEG))
+        cameras = handheld(scene.pivot, frames, size, generator, sweep_deg=sweep)
     video, exact = scene.render(cameras, times, samples=settings.scene.rays)
-    depth = _depth(video, exact, settings, rng, depth_estimator)
+    depth = exact
+    if settings.scene.scene_depth == "disturbed":
+        generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+        depth = disturbed(exact, settings.scene.disturbance, generator)
+    elif settings.scene.scene_depth != "exact":
+        assert depth_estimator is not None, settings.scene.scene_depth
+        depth = aligned_to(depth_estimator(video), exact)
     if recipe == "double_reprojection":
-        conditions = reproject(video, depth, cameras, settings, rng)
-        return Take(recipe, "dynamic", video, video, conditions, scene.place)
-    source = Posed(video, depth, cameras)
+        seen = reproject(video, depth, cameras, settings, rng)
+        return Take(recipe, "dynamic", video, video, seen, scene.place)
+    source = PosedVideo(video, depth, cameras)
     path, target = _target(scene, source, times, settings, rng)
     true, _ = scene.render(target, times, samples=settings.scene.rays)
-    conditions = see(source, target, settings)
-    conditions.info["path"] = path.told()
+    seen = see(source, target, settings)
+    seen.info["path"] = path.as_numbers()
     kind: Kind = "static" if recipe == "segments" else "dynamic"
-    return Take(recipe, kind, video, true, conditions, scene.place)
-
-
-def _source(
-    scene: RayScene, frames: int, size: tuple[int, int], rng: np.random.Generator, moves: bool
-) -> Cameras:
-    """A camera that stands or is held in a hand."""
-    if not moves and rng.random() < 0.4:
-        return steady(scene.pivot, frames, size)
-    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-    sweep = float(rng.uniform(*SWEEPS_DEG))
-    return handheld(scene.pivot, frames, size, generator, sweep_deg=sweep)
+    return Take(recipe, kind, video, true, seen, scene.place)
 
 
 def _target(
     scene: RayScene,
-    source: Posed,
+    source: PosedVideo,
     times: Float[Tensor, " T"],
     settings: Curation,
     rng: np.random.Generator,
@@ -134,22 +134,6 @@ def _free(scene: RayScene, cameras: Cameras, times: Float[Tensor, " T"]) -> bool
 
 
 # ---------------------------------------------------------------------------------------- depth
-
-
-def _depth(
-    video: Video,
-    exact: Depth,
-    settings: Curation,
-    rng: np.random.Generator,
-    depth_estimator: Callable[[Video], Depth] | None,
-) -> Depth:
-    if settings.scene.scene_depth == "exact":
-        return exact
-    if settings.scene.scene_depth == "disturbed":
-        generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-        return disturbed(exact, settings.scene.disturbance, generator)
-    assert depth_estimator is not None, settings.scene.scene_depth
-    return aligned_to(depth_estimator(video), exact)
 
 
 def aligned_to(depth: Depth, exact: Depth) -> Depth:
