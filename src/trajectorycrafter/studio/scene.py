@@ -58,8 +58,8 @@ class SceneView:
     ):
         """
         Args:
-            chosen: told the output frame of a key that was clicked.
-            dragged: told the gizmo's world_to_camera, and whether it was let go.
+            chosen: gets the output frame of a key that was clicked.
+            dragged: gets the gizmo's world_to_camera, and whether it was let go.
         """
         self._client, self._scene = client, client.scene
         self._chosen, self._dragged = chosen, dragged
@@ -204,6 +204,7 @@ class SceneView:
     ) -> viser.CameraFrustumHandle:
         """A camera as a pyramid, `size` times as large as the subject is far."""
         wxyz, position = placed(cameras.camera_to_world[frame])
+        look.setdefault("visible", not self._in_the_way(position))
         return self._scene.add_camera_frustum(
             name,
             vertical_fov(cameras.K[frame], cameras.height),
@@ -213,7 +214,7 @@ class SceneView:
             wxyz=wxyz,
             position=position,
             cast_shadow=False,
-            **{"visible": not self._in_the_way(position)} | look,
+            **look,
         )
 
     # Keys ----------------------------------------------------------------------------------------
@@ -281,7 +282,7 @@ class SceneView:
                     node.visible = visible
         if self._pyramids is not None:
             pyramids, centers = self._pyramids
-            pyramids.visible = not any(self._in_the_way(centre) for centre in centers)
+            pyramids.visible = not any(self._in_the_way(center) for center in centers)
 
     def _in_the_way(self, position: np.ndarray) -> bool:
         try:
