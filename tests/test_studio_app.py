@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import trajectorycrafter
 from trajectorycrafter.cli import run
 from trajectorycrafter.config.redirect import RedirectSettings
 from trajectorycrafter.config.studio import StudioServer
@@ -21,6 +22,8 @@ from trajectorycrafter.studio.scene import frame_fov, placed, pose_of, viewport_
 def test_a_missing_extra_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    # The import below makes another module of the package's attribute, which is put back.
+    monkeypatch.setattr(trajectorycrafter, "studio", sys.modules["trajectorycrafter.studio"])
     for name in [n for n in sys.modules if n.startswith("trajectorycrafter.studio")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "viser", None)

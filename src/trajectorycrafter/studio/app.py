@@ -16,7 +16,7 @@ import viser
 
 from ..config.redirect import RedirectSettings
 from ..config.studio import Limits, StudioServer
-from ..video.reading import clip_path, probe
+from ..video.reading import clip_path
 from .jobs import Queue
 from .library import Clip, Library, User
 from .page import Page
@@ -81,7 +81,10 @@ def launch(
         OSError: the folder or the port cannot be used.
     """
     server, settings = server or StudioServer(), settings or RedirectSettings()
-    given = None if clip is None else _given(clip)
+    given = None
+    if clip is not None:
+        path = clip_path(clip)
+        given = Clip.of("given", path.stem, path.absolute(), shipped=True)
     root = server.folder or Path.home() / ".local" / "share" / "trajectorycrafter" / "studio"
     library = Library(root, limits)
     queue, preparer = Queue(library), Preparer(root / "depth")
@@ -123,12 +126,3 @@ def run(
         say("Closing.")
     finally:
         running.stop()
-
-
-def _given(clip: str | Path) -> Clip:
-    """The clip of the command line, which everybody may see."""
-    path = clip_path(clip)
-    info = probe(path)
-    return Clip(
-        "given", path.stem, path.absolute(), info.frames, info.fps, info.height, info.width, True
-    )

@@ -29,7 +29,7 @@ class Visit:
     """Without query."""
     query: Mapping[str, str]
     cookies: tuple[str, ...] = ()
-    """Set-Cookie headers that the answer shall have."""
+    """Set-Cookie headers that the answer gets."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,8 @@ class Gate:
             if given is not None and _equal(given, self._token):
                 # Out of the address, so that it is not handed on with it.
                 rest = f"?{urlencode(query)}" if query else ""
-                new = {"Location": (parts.path or "/") + rest, "Set-Cookie": self._token_header()}
+                cookie = _cookie(self._token_cookie, self._token)
+                new = {"Location": (parts.path or "/") + rest, "Set-Cookie": cookie}
                 return Refusal(HTTPStatus.SEE_OTHER, "Welcome.", new)
             if not _equal(cookies.get(self._token_cookie, ""), self._token):
                 return Refusal(
@@ -110,10 +111,6 @@ class Gate:
         if websocket and origin is not None and urlsplit(origin).netloc != host:
             return Refusal(HTTPStatus.FORBIDDEN, "Only the studio's own page may connect.")
         return None
-
-    def _token_header(self) -> str:
-        assert self._token is not None
-        return _cookie(self._token_cookie, self._token)
 
 
 def new_token() -> str:

@@ -124,11 +124,7 @@ def _keep_trajectory(spec: JobSpec, folder: Path) -> Path:
 
 
 def _check(spec: JobSpec) -> None:
-    """Say before any work what would stop the job.
-
-    Raises:
-        FileNotFoundError, ValueError: as `make_job`.
-    """
+    """Raises before any work what would stop the job, as `make_job` says."""
     check_depth_name(spec.settings.depth.depth)
     try:
         inputs = check_run(spec.clip, spec.settings, render_only=spec.render_only)

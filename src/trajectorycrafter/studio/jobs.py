@@ -56,7 +56,7 @@ class Queue:
         """
         library, limits = self.library, self.library.limits
         if not library.knows(spec.user):
-            raise ValueError("There is no such visitor; load the page anew.")
+            raise ValueError("There is no such visitor; load the page again.")
         waiting = [job for job in self.jobs(spec.user) if job.state == "queued"]
         if len(waiting) >= limits.queued:
             raise ValueError(

@@ -45,6 +45,12 @@ class Clip:
     shipped: bool = False
     """Whether it came with the package; such clips are everybody's."""
 
+    @staticmethod
+    def of(id: str, name: str, path: Path, *, shipped: bool) -> "Clip":
+        """A clip with what its file says about itself; raises as `probe`."""
+        info = probe(path)
+        return Clip(id, name, path, info.frames, info.fps, info.height, info.width, shipped)
+
 
 class Library:
     """The clips of all visitors, and the shipped ones."""
@@ -174,14 +180,10 @@ class User:
 
 def shipped_clips() -> list[Clip]:
     """The clips of the package."""
-    clips = []
-    for path in sorted(demo_clip().parent.glob("*.mp4")):
-        info = probe(path)
-        name = path.stem.replace("_", " ")
-        clips.append(
-            Clip(path.stem, name, path, info.frames, info.fps, info.height, info.width, True)
-        )
-    return clips
+    return [
+        Clip.of(path.stem, path.stem.replace("_", " "), path, shipped=True)
+        for path in sorted(demo_clip().parent.glob("*.mp4"))
+    ]
 
 
 def folder_size(folder: Path) -> int:
@@ -234,7 +236,7 @@ def _checked(path: Path, name: str) -> VideoInfo:
             Video.read(path, FrameChoice(count=1))
             return info
     except Exception as error:
-        # Whatever a decoder stumbles over, the visitor is told that it is the file.
+        # Whatever a decoder stumbles over, for the visitor it is the file.
         told = str(error).replace(str(path), name) if isinstance(error, ValueError) else "damaged"
         raise ValueError(f"{name} cannot be read: {told}") from error
     raise ValueError(

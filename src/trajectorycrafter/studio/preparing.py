@@ -118,7 +118,10 @@ def _depth_and_cameras(
         return depth, CameraFile(file)(video, depth)
     size = (video.height, video.width)
     settings = crafter.settings
-    with _expected("Depth", _depth_seconds(settings, len(video), size), tell):
+    frames, speed = len(video), measured_speed(settings)
+    steps = planned(settings, frames, frames, size, render_only=True, gflops=speed)
+    seconds = next((step.seconds for step in steps if step.stage == "depth"), 0.0)
+    with _expected("Depth", seconds, tell):
         depth = crafter.depth_estimator(video)
     tell("Source cameras", 0.0)
     source = load_source_cameras(settings.camera.source)(video, depth)
@@ -126,14 +129,10 @@ def _depth_and_cameras(
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_depth(depth, file, source)
-        _drop_oldest(file.parent)
+        files = sorted(file.parent.glob("*.npz"), key=lambda file: file.stat().st_mtime_ns)
+        for oldest in files[:-KEPT_ON_DISK]:
+            oldest.unlink(missing_ok=True)
     return depth, source
-
-
-def _depth_seconds(settings: RedirectSettings, frames: int, size: tuple[int, int]) -> float:
-    speed = measured_speed(settings)
-    steps = planned(settings, frames, frames, size, render_only=True, gflops=speed)
-    return next((step.seconds for step in steps if step.stage == "depth"), 0.0)
 
 
 @contextmanager
@@ -195,12 +194,6 @@ def _file_in(store: Path | None, clip: Path, settings: RedirectSettings) -> Path
         settings.machine.dtype,
     )
     return store / f"{hashlib.sha256(repr(known).encode()).hexdigest()[:32]}.npz"
-
-
-def _drop_oldest(store: Path) -> None:
-    files = sorted(store.glob("*.npz"), key=lambda file: file.stat().st_mtime_ns)
-    for file in files[:-KEPT_ON_DISK]:
-        file.unlink(missing_ok=True)
 
 
 class Preparer:

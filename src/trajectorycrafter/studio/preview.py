@@ -1,6 +1,6 @@
 """What the new camera would see, at once, and how much of it has ever been seen.
 
-The one thing a reader would get wrong: "stretched" is told by drawing where in the source frame
+The one thing a reader would get wrong: "stretched" is found by drawing where in the source frame
 each point came from. Where neighbouring pixels of the new picture come from nearly the same place
 of the source frame, a source pixel is spread over several new ones.
 """
@@ -61,7 +61,7 @@ class Preview:
 
         Args:
             camera: one, of any size and the clip's aspect ratio.
-            marked: colour what was never seen, and tint what is stretched.
+            marked: color what was never seen, and tint what is stretched.
         """
         view = render(self.clip.cloud[[moment]], camera.resized(*self._size))
         pixels = (view.frames[0] * 255).round().byte().permute(1, 2, 0).numpy().copy()
@@ -103,7 +103,7 @@ def source_density(
         place: column and row in the source frame, in pixels as large as the new ones.
 
     Returns:
-        1 where a pixel's neighbours are not visible, so that it cannot be told.
+        1 where a pixel's neighbours are not visible, so that nothing is known.
     """
     right, below = place.diff(dim=3)[:, :, :-1], place.diff(dim=2)[:, :, :, :-1]
     area = (right[:, 0] * below[:, 1] - right[:, 1] * below[:, 0]).abs()

@@ -52,7 +52,9 @@ def resolved(design: Design, source: Cameras, radius: float) -> Trajectory:
     path = _motion(design, len(source))
     path = timed(path, design.time, len(source))
     if design.pivot is not None and design.kind != "path":
-        path = turned_about(path, _pivot_in_bases(design.pivot, path, source), radius)
+        base = bases(path.relative_to, path.source_frame, source)
+        point = torch.tensor(design.pivot).expand(len(path), 1, 3)
+        path = turned_about(path, transform_points(base, point)[:, 0], radius)
     # A still picture is one moment, whatever the path says; so does `redirect`.
     return with_mode(path, "bullet", 1) if len(source) == 1 else path
 
@@ -118,13 +120,6 @@ def curve(time: TimePlan, frames: int, source_frames: int) -> Int[Tensor, " T"]:
     way = "spline" if time.smooth else "linear"
     values = interpolate(moments, [float(s) for s in shown], frames, way)
     return (values + 0.5).floor().long().clamp(0, source_frames - 1)
-
-
-def _pivot_in_bases(
-    pivot: tuple[float, float, float], path: Trajectory, source: Cameras
-) -> Float[Tensor, "T 3"]:
-    point = torch.tensor(pivot).expand(len(path), 1, 3)
-    return transform_points(bases(path.relative_to, path.source_frame, source), point)[:, 0]
 
 
 def bases(

@@ -1,6 +1,6 @@
 """One port for everything: viser's page and websocket, result files, the gallery, comparisons.
 
-The one thing a reader would get wrong: who a browser belongs to is told by a cookie, which is set
+The one thing a reader would get wrong: whose a browser is stands in a cookie, which is set
 when it loads the page and comes back with the websocket; `on_visit` hands it to the page's code.
 """
 

@@ -19,7 +19,7 @@ def limit_uploads(
 
     Args:
         most_bytes: of all uploads of the window that are on their way.
-        refuse: told why an upload is not taken.
+        refuse: hears why an upload is not taken.
     """
     gui, connection = client.gui, client._websock_connection
     theirs = gui._handle_file_transfer_start, gui._handle_file_transfer_part
