@@ -1,9 +1,8 @@
 """How far the metrics are from independent implementations: the table of docs/reference/metrics.md.
 
-Needs scikit-image, torchmetrics, lpips (`pip install --no-deps lpips`) and imageio-ffmpeg, but no
-torchvision: both LPIPS packages get a stand-in for it that has nothing but the two networks' layers
-with random weights, which are ours as well then. So what is compared is the formula, on weights
-that nobody trained.
+Needs `make .venv/dev` and `pip install torchmetrics`, but no torchvision: both LPIPS packages get a
+stand-in for it that has nothing but the two networks' layers with random weights, which are ours as
+well then. So what is compared is the formula, on weights that nobody trained.
 """
 
 import math

@@ -57,7 +57,6 @@ ALLOWED = {
     "numba": {"rendering", "lab/synthetic"},
     "moderngl": {"lab/synthetic"},
     "trimesh": {"lab/synthetic"},
-    "torchmetrics": set(),
     "matplotlib": {"video/pictures"},
 }
 

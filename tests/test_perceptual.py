@@ -1,7 +1,6 @@
 """LPIPS against the `lpips` package on equal random weights; where weights are looked for; DINO."""
 
 import importlib
-import importlib.util
 import sys
 import types
 from pathlib import Path
@@ -223,34 +222,6 @@ def test_weights_of_something_else_are_told(weights: Path, tmp_path: Path) -> No
     save_file({"layer": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match="got nothing of that name"):
         load_lpips("alex", tmp_path / "other.safetensors")
-
-
-def test_heads_come_from_either_package_or_the_folder(
-    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    expected = load_lpips("alex", weights).compute(*pair(), None)
-    find = importlib.util.find_spec
-    only = {"torchmetrics"}
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *a: find(name, *a) if name in only else None
-    )
-    perceptual._network.cache_clear()
-    assert torch.equal(load_lpips("alex", weights).compute(*pair(), None), expected)
-
-    only.clear()
-    perceptual._network.cache_clear()
-    with pytest.raises(FileNotFoundError, match=r"pip install 'trajectorycrafter\[eval\]'"):
-        load_lpips("alex", weights)
-
-    torch.save(state_of("alex"), tmp_path / BACKBONES["alex"].file)
-    heads = {
-        f"lin{i}.model.1.weight": torch.ones(1, channels, 1, 1)
-        for i, channels in enumerate(BACKBONES["alex"].channels)
-    }
-    torch.save(heads, tmp_path / "alex.pth")
-    ones = load_lpips("alex", tmp_path).compute(*pair(), None)
-    assert (ones > expected).all()
-    perceptual._network.cache_clear()
 
 
 # --------------------------------------------------------------------------------------- DINO

@@ -24,7 +24,7 @@ EXTRAS = {
     "train": ("peft", "LoRA weights"),
     "studio": ("viser", "the interactive studio"),
     "ray": ("ray", "batches on several machines"),
-    "eval": ("torchmetrics", "LPIPS, VMAF and camera error"),
+    "eval": ("imageio_ffmpeg", "VMAF and camera error"),
     "synthetic": ("moderngl", "scenes drawn from textured meshes"),
 }
 REPOS_5B = ("TrajectoryCrafter", "CogVideoX-Fun-V1.1-5b-InP")

