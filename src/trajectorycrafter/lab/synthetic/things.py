@@ -1,12 +1,13 @@
 """Things that stand, move, turn and bend: furniture, people, trees, vehicles, balls and blobs.
 
-The one thing a reader would get wrong: a thing's own frame has y down as the world has, and its
-feet at y = 0, so all its parts lie at negative y. Lengths are metres, angles radians.
+A thing's own frame has y down as the world has, and its feet at y = 0, so all its parts lie at
+negative y. Lengths are metres, angles radians.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -84,7 +85,7 @@ class Thing:
 
 @dataclass
 class Kit:
-    """What a design is drawn with: one design, many materials."""
+    """What scenes and designs are drawn with: one chance, the materials and designs of a split."""
 
     rng: np.random.Generator
     split: Split
@@ -98,21 +99,15 @@ class Kit:
     def chance(self, share: float) -> bool:
         return bool(self.rng.random() < share)
 
-
-def draw_thing(rng: np.random.Generator, split: Split, names: tuple[str, ...]) -> Thing:
-    """A design of the split: its shape comes from its number in the catalogue alone."""
-    number = draw_number(rng, split)
-    name = names[int(rng.integers(len(names)))]
-    shape = np.random.default_rng([2, list(DESIGNS).index(name), number])
-    return DESIGNS[name](Kit(shape, split))
-
-
-def _box(center, half_size, material: Material, **more) -> Solid:
-    return Solid(BOX, center, half_size, material, **more)
+    def thing(self, *names: str) -> Thing:
+        """A design of the split: its shape comes from its number in the catalogue alone."""
+        number = draw_number(self.rng, self.split)
+        name = names[int(self.rng.integers(len(names)))]
+        shape = np.random.default_rng([2, list(DESIGNS).index(name), number])
+        return DESIGNS[name](Kit(shape, self.split))
 
 
-def _ball(center, half_size, material: Material, **more) -> Solid:
-    return Solid(BALL, center, half_size, material, **more)
+_box, _ball = partial(Solid, BOX), partial(Solid, BALL)
 
 
 def _rod(center, radius: float, half_height: float, material: Material, **more) -> Solid:
