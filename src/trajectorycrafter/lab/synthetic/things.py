@@ -197,7 +197,7 @@ def plant(kit: Kit) -> Thing:
 
 
 def crate(kit: Kit) -> Thing:
-    size = tuple(kit.between(0.15, 0.45) for _ in range(3))
+    size = kit.between(0.15, 0.45), kit.between(0.15, 0.45), kit.between(0.15, 0.45)
     parts = [_box((0, -size[1], 0), size, kit.material("hard"))]
     if kit.chance(0.5):
         r = 0.6 * min(size[0], size[2])
@@ -215,11 +215,12 @@ def blob(kit: Kit) -> Thing:
     """Soft bodies on top of each other."""
     r = kit.between(0.22, 0.4)
     skin, other = kit.material("cloth"), kit.material("hard")
+    eye = (0.13 * r, 0.13 * r, 0.13 * r)
     parts = (
         _ball((0, -r, 0), (r, r, r), skin),
         _ball((0, -2.2 * r, 0), (0.7 * r, 0.7 * r, 0.7 * r), skin),
-        _ball((0.3 * r, -2.4 * r, 0.6 * r), (0.13 * r,) * 3, other),
-        _ball((-0.3 * r, -2.4 * r, 0.6 * r), (0.13 * r,) * 3, other),
+        _ball((0.3 * r, -2.4 * r, 0.6 * r), eye, other),
+        _ball((-0.3 * r, -2.4 * r, 0.6 * r), eye, other),
     )
     return Thing("blob", parts, r)
 
