@@ -1,8 +1,8 @@
 """Draws what stands where: room or ground, people, things that move, things that do not, light.
 
-The one thing a reader would get wrong: everything keeps clear of two areas for the whole of
-`CLIP_S`: of each other's ground, so that nothing walks through anything, and of the arc around the
-pivot that cameras go along, so that no camera stands in a tree. Later moments promise neither.
+Everything keeps clear of two areas for the whole of `CLIP_S`: of each other's ground, so that
+nothing walks through anything, and of the arc around the pivot that cameras go along, so that no
+camera stands in a tree. Later moments promise neither.
 """
 
 import math
@@ -12,8 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-from .materials import Kind, Material, Split, draw_material
-from .things import BOX, WALK, Solid, Thing, ThingMotion, draw_thing
+from .materials import Material, Split
+from .things import BOX, WALK, Kit, Solid, Thing, ThingMotion
 
 Place = Literal["room", "ground"]
 CLIP_S = 2.0
@@ -46,13 +46,12 @@ class Layout:
     """Draws one scene, thing after thing; the order of calls decides what is drawn."""
 
     def __init__(self, rng: np.random.Generator, split: Split, place: Place):
-        self.rng = rng
-        self.split: Split = split
+        self.rng, self.kit = rng, Kit(rng, split)
         self.place: Place = place
-        self.floor = self._between(1.2, 1.7)
+        self.floor = self.kit.between(1.2, 1.7)
         near, far = (3.0, 4.6) if place == "room" else (3.5, 6.0)
-        self.distance = self._between(near, far)
-        self.pivot = (0.0, self.floor - self._between(0.6, 1.0), self.distance)
+        self.distance = self.kit.between(near, far)
+        self.pivot = (0.0, self.floor - self.kit.between(0.6, 1.0), self.distance)
         self.room = self._room()
         self.taken: list[tuple[float, float, float]] = []
 
@@ -60,8 +59,8 @@ class Layout:
         """The six walls (-x, x, ceiling, floor, -z, z), or ground, sky and haze."""
         if self.place == "ground":
             return self._outdoors()
-        wall, other = self._material("wall"), self._material("wall")
-        ceiling, floor = self._material("ceiling"), self._material("floor")
+        wall, other = self.kit.material("wall"), self.kit.material("wall")
+        ceiling, floor = self.kit.material("ceiling"), self.kit.material("floor")
         return (other, other, ceiling, floor, wall, wall)
 
     def things(self) -> tuple[Thing, ...]:
@@ -76,30 +75,18 @@ class Layout:
         """A lamp under the ceiling or a sun; three of ten move."""
         warm = self.rng.uniform(0.85, 1.0, 3)
         color = (1.0, float(warm[0]), float(warm[1] * warm[0]))
-        moves = self.rng.random() < 0.3
+        moves = self.kit.chance(0.3)
         if self.place == "room":
-            z = self.distance + self._between(-2.2, 0.5)
-            at = (self._between(-2, 2), float(self.room[0, 1]) + 0.25, z)
-            x, z = (self._between(-0.5, 0.5), self._between(-0.5, 0.5)) if moves else (0.0, 0.0)
-            return RayLight(at, color, self._between(0.42, 0.6), (x, 0.0, z))
+            z = self.distance + self.kit.between(-2.2, 0.5)
+            at = (self.kit.between(-2, 2), float(self.room[0, 1]) + 0.25, z)
+            x, z = [self.kit.between(-0.5, 0.5) if moves else 0.0 for _ in range(2)]
+            return RayLight(at, color, self.kit.between(0.42, 0.6), (x, 0.0, z))
         # From the camera's side or from aside: houses stand behind and would darken all.
-        angle, up = math.pi * self._between(0.4, 1.6), self._between(0.6, 1.2)
+        angle, up = math.pi * self.kit.between(0.4, 1.6), self.kit.between(0.6, 1.2)
         level = math.cos(up)
         sun = (level * math.sin(angle), -math.sin(up), level * math.cos(angle))
-        drift = (self._between(-0.15, 0.15) if moves else 0.0, 0.0, 0.0)
+        drift = (self.kit.between(-0.15, 0.15) if moves else 0.0, 0.0, 0.0)
         return RayLight(sun, color, 0.45, drift)
-
-    def _between(self, low: float, high: float) -> float:
-        return float(self.rng.uniform(low, high))
-
-    def _sign(self) -> int:
-        return 1 if self.rng.random() < 0.5 else -1
-
-    def _material(self, kind: Kind) -> Material:
-        return draw_material(self.rng, self.split, kind)
-
-    def _draw(self, *names: str) -> Thing:
-        return draw_thing(self.rng, self.split, names)
 
     def _several(self, low: int, high: int, draw: Callable[[], Thing | None]) -> list[Thing]:
         """So many things, as far as there is room for them."""
@@ -113,18 +100,18 @@ class Layout:
     def _room(self) -> np.ndarray:
         """`2 3`, lowest and highest corner: large enough for an arc of 70 degrees."""
         side = self.distance * 0.95 + 0.7
-        back, height = self.distance + self._between(2.0, 3.5), self._between(2.7, 3.6)
-        low = [-side - self._between(0, 1), self.floor - height, -1.2]
-        return np.array([low, [side + self._between(0, 1), self.floor, back]])
+        back, height = self.distance + self.kit.between(2.0, 3.5), self.kit.between(2.7, 3.6)
+        low = [-side - self.kit.between(0, 1), self.floor - height, -1.2]
+        return np.array([low, [side + self.kit.between(0, 1), self.floor, back]])
 
     def _outdoors(self) -> tuple[Material, ...]:
-        sky = self._material("ground")
-        blue = np.array([0.35, 0.55, 0.85]) * self._between(0.75, 1.1)
-        pale = np.array([0.75, 0.82, 0.9]) * self._between(0.8, 1.05)
-        cloud = np.array([0.93, 0.93, 0.95]) * self._between(0.7, 1.0)
+        sky = self.kit.material("ground")
+        blue = np.array([0.35, 0.55, 0.85]) * self.kit.between(0.75, 1.1)
+        pale = np.array([0.75, 0.82, 0.9]) * self.kit.between(0.8, 1.05)
+        cloud = np.array([0.93, 0.93, 0.95]) * self.kit.between(0.7, 1.0)
         tones = [tuple(float(v) for v in c.clip(0, 1)) for c in (blue, cloud, pale)]
         sky = replace(sky, colors=(tones[0], tones[1], tones[2]))
-        return (self._material("ground"), sky, replace(sky, colors=(tones[2],) * 3))
+        return (self.kit.material("ground"), sky, replace(sky, colors=(tones[2],) * 3))
 
     def _free(self, x: float, z: float, radius: float) -> bool:
         """Whether a disc on the floor is nobody's, and no wall's."""
@@ -136,7 +123,7 @@ class Layout:
         """A free place about the pivot for something that takes `radius`; now taken."""
         reach = REACH * self.distance - radius
         for _ in range(20 if reach > 0 else 0):
-            angle, r = self._between(0, 2 * math.pi), reach * math.sqrt(self.rng.random())
+            angle, r = self.kit.between(0, 2 * math.pi), reach * math.sqrt(self.rng.random())
             x, z = r * math.sin(angle), self.distance + r * math.cos(angle)
             if self._free(x, z, radius):
                 self.taken.append((x, z, radius))
@@ -144,24 +131,24 @@ class Layout:
         return None
 
     def _placed(self, thing: Thing, x: float, z: float, **motion) -> Thing:
-        turn = motion.pop("turn", self._between(0, 2 * math.pi))
+        turn = motion.pop("turn", self.kit.between(0, 2 * math.pi))
         return replace(thing, motion=ThingMotion((x, self.floor, z), turn=turn, **motion))
 
     def _person(self) -> Thing | None:
         """Somebody who walks: in circles, or straight past the pivot."""
-        person, sign = self._draw("person"), self._sign()
-        if self.rng.random() < 0.5:
+        person, sign = self.kit.thing("person"), 1 if self.kit.chance(0.5) else -1
+        if self.kit.chance(0.5):
             return self._passing(person, sign)
-        circle = self._between(0.4, 0.8)
+        circle = self.kit.between(0.4, 0.8)
         spot = self._spot(circle + person.radius)
         if spot is None:
             return None
         path = {"circle": circle, "rate": sign * WALK / circle}
-        return self._placed(person, *spot, turn=0.0, phase=self._between(0, 2 * math.pi), **path)
+        return self._placed(person, *spot, turn=0.0, phase=self.kit.between(0, 2 * math.pi), **path)
 
     def _passing(self, person: Thing, sign: int) -> Thing | None:
-        start, z = -sign * self._between(0.6, 1.3), self.distance * self._between(0.7, 1.3)
-        way, reach = (sign * WALK, 0.0, self._between(-0.3, 0.3)), REACH * self.distance
+        start, z = -sign * self.kit.between(0.6, 1.3), self.distance * self.kit.between(0.7, 1.3)
+        way, reach = (sign * WALK, 0.0, self.kit.between(-0.3, 0.3)), REACH * self.distance
         steps = [(start + way[0] * t, z + way[2] * t) for t in np.linspace(0, CLIP_S, 9)]
         inside = all(math.hypot(a, b - self.distance) + person.radius < reach for a, b in steps)
         if not inside or not all(self._free(a, b, person.radius) for a, b in steps):
@@ -171,7 +158,7 @@ class Layout:
 
     def _mover(self) -> Thing | None:
         """Something that swings, turns, jumps, squashes or sways."""
-        thing = self._draw("ball", "blob", "mobile", "crate", "cart", "chair", "bush", "plant")
+        thing = self.kit.thing("ball", "blob", "mobile", "crate", "cart", "chair", "bush", "plant")
         motion = self._motion(thing)
         wide = thing.radius / math.sqrt(1 - motion.get("squash", 0.0))
         way = math.hypot(*motion.get("swing", (0.0, 0.0, 0.0)))
@@ -179,26 +166,26 @@ class Layout:
         return None if spot is None else self._placed(thing, *spot, **motion)
 
     def _motion(self, thing: Thing) -> dict:
-        rate, phase = self._between(1.2, 3.5), self._between(0, 2 * math.pi)
+        rate, phase = self.kit.between(1.2, 3.5), self.kit.between(0, 2 * math.pi)
         if thing.name == "ball":
-            way = (self._between(-0.5, 0.5), 0.0, self._between(-0.3, 0.3))
-            return {"bounce": self._between(0.2, 0.8), "squash": 0.12, "bend_rate": rate + 1,
+            way = (self.kit.between(-0.5, 0.5), 0.0, self.kit.between(-0.3, 0.3))
+            return {"bounce": self.kit.between(0.2, 0.8), "squash": 0.12, "bend_rate": rate + 1,
                     "swing": way, "rate": 0.6 * rate, "phase": phase}  # fmt: skip
         if thing.name in ("blob", "bush", "plant"):
-            squash, sway = self._between(0.1, 0.3), self._between(0.0, 0.25)
+            squash, sway = self.kit.between(0.1, 0.3), self.kit.between(0.0, 0.25)
             return {"squash": squash, "sway": sway, "bend_rate": rate,
-                    "spin": self._between(-0.8, 0.8), "phase": phase}  # fmt: skip
+                    "spin": self.kit.between(-0.8, 0.8), "phase": phase}  # fmt: skip
         if thing.name == "cart":
-            turn, reach = self._between(0, 2 * math.pi), self._between(0.3, 0.7)
+            turn, reach = self.kit.between(0, 2 * math.pi), self.kit.between(0.3, 0.7)
             way = (reach * math.sin(turn), 0.0, reach * math.cos(turn))
             return {"turn": turn, "swing": way, "rate": 0.6 * rate, "phase": phase}
-        return {"spin": self._between(-1.5, 1.5), "bounce": self._between(0, 0.15),
+        return {"spin": self.kit.between(-1.5, 1.5), "bounce": self.kit.between(0, 0.15),
                 "bend_rate": rate}  # fmt: skip
 
     def _standing(self) -> Thing | None:
         indoors = ("table", "chair", "sofa", "lamp", "plant", "crate", "shelf")
         outdoors = ("bush", "crate", "fence", "tree", "cart", "mobile", "chair")
-        thing = self._draw(*(indoors if self.place == "room" else outdoors))
+        thing = self.kit.thing(*(indoors if self.place == "room" else outdoors))
         spot = self._spot(thing.radius)
         return None if spot is None else self._placed(thing, *spot)
 
@@ -206,36 +193,37 @@ class Layout:
         """Furniture along the back wall, pictures, a rug."""
         things, (low, high) = [], self.room
         for x in np.arange(low[0] + 1.2, high[0] - 1.2, 1.6):
-            if self.rng.random() < 0.7:
-                thing = self._draw("shelf", "sofa", "lamp", "plant", "table")
+            if self.kit.chance(0.7):
+                thing = self.kit.thing("shelf", "sofa", "lamp", "plant", "table")
                 z = high[2] - (0.2 if thing.name == "shelf" else 0.56)
                 things.append(self._placed(thing, float(x), float(z), turn=math.pi))
         things += [self._picture(side) for side in (0, 0, 1, 1, 2, 2)]
-        rug = (self._between(0.8, 1.8), 0.006, self._between(0.8, 1.5))
-        part = Solid(BOX, (0, -0.006, 0), rug, self._material("cloth"))
+        rug = (self.kit.between(0.8, 1.8), 0.006, self.kit.between(0.8, 1.5))
+        part = Solid(BOX, (0, -0.006, 0), rug, self.kit.material("cloth"))
         rug_thing = Thing("rug", (part,), math.hypot(rug[0], rug[2]))
-        return [*things, self._placed(rug_thing, self._between(-0.8, 0.8), self.distance)]
+        return [*things, self._placed(rug_thing, self.kit.between(-0.8, 0.8), self.distance)]
 
     def _picture(self, side: int) -> Thing:
         """A framed picture on the left, right or back wall."""
         low, high = self.room
-        w, h, y = self._between(0.25, 0.7), self._between(0.2, 0.5), -self._between(1.3, 1.9)
-        frame, inner = self._material("hard"), self._material("cloth")
+        w, h = self.kit.between(0.25, 0.7), self.kit.between(0.2, 0.5)
+        y = -self.kit.between(1.3, 1.9)
+        frame, inner = self.kit.material("hard"), self.kit.material("cloth")
         parts = (
             Solid(BOX, (0, y, 0), (w, h, 0.03), frame),
             Solid(BOX, (0, y, 0), (0.88 * w, 0.88 * h, 0.035), inner),
         )
         thing = Thing("picture", parts, w)
         if side == 2:
-            x = self._between(low[0] + 1, high[0] - 1)
+            x = self.kit.between(low[0] + 1, high[0] - 1)
             return self._placed(thing, x, float(high[2]) - 0.03, turn=0.0)
         x = float(low[0]) + 0.03 if side == 0 else float(high[0]) - 0.03
-        return self._placed(thing, x, self._between(1.0, high[2] - 0.8), turn=math.pi / 2)
+        return self._placed(thing, x, self.kit.between(1.0, high[2] - 0.8), turn=math.pi / 2)
 
     def _far(self) -> Thing | None:
         """A house or tree behind what is filmed, away from the arc."""
-        thing = self._draw("house", "tree", "tree", "bush", "fence")
-        angle, r = self._between(-1.5, 1.5), self._between(5.5, 22)
+        thing = self.kit.thing("house", "tree", "tree", "bush", "fence")
+        angle, r = self.kit.between(-1.5, 1.5), self.kit.between(5.5, 22)
         x, behind = r * math.sin(angle), abs(r * math.cos(angle)) * 0.9 + 1.5
         gap = math.hypot(x, behind) - thing.radius
         if gap < (REACH if behind > thing.radius else ARC + 0.3) * self.distance + 0.5:
@@ -243,4 +231,4 @@ class Layout:
         if not self._free(x, self.distance + behind, thing.radius):
             return None
         self.taken.append((x, self.distance + behind, thing.radius))
-        return self._placed(thing, x, self.distance + behind, turn=self._between(-0.4, 0.4))
+        return self._placed(thing, x, self.distance + behind, turn=self.kit.between(-0.4, 0.4))

@@ -1,7 +1,7 @@
 """What surfaces look like: solid patterns, drawn from a catalogue that the splits share out.
 
-The one thing a reader would get wrong: a material is a number. Material 17 is the same in every
-scene and on every machine, and belongs to one split only.
+A material is a number. Material 17 is the same in every scene and on every machine, and belongs to
+one split only.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Solid patterns: what colour a material has at a place, as fine as a pixel can show.
 
-The one thing a reader would get wrong: all functions are compiled into the ray caster's loops, so
-they take and give plain numbers, and a colour is written into an array that is handed in.
+All functions are compiled into the ray caster's loops, so they take and give plain numbers, and a
+colour is written into an array that is handed in.
 """
 
 import math

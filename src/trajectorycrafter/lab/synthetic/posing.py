@@ -1,7 +1,7 @@
 """Where every part of a scene is at given moments.
 
-The one thing a reader would get wrong: all moments are posed at once, along the first axis, since
-a matrix at a time would cost more than casting the rays.
+All moments are posed at once, along the first axis, since a matrix at a time would cost more than
+casting the rays.
 """
 
 import math

@@ -258,11 +258,8 @@ def _color(s, part, row, axis, t, ox, oy, oz, dx, dy, dz, pixel, jx, jy, out):
         uz = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3]
         gx, gy, gz, face = ux, uy, uz, axis
         if axis < 3:  # a flat face
-            gx, gy, gz = (
-                (ux if axis == 0 else 0),
-                (uy if axis == 1 else 0),
-                (uz if axis == 2 else 0),
-            )
+            gx, gy = ux if axis == 0 else 0, uy if axis == 1 else 0
+            gz = uz if axis == 2 else 0
         elif s.kinds[part] == 2:
             gy = 0.0
         if axis == 3:
@@ -302,19 +299,9 @@ def cast(s, origin, to_world, fx, fy, cx, cy, samples, frame, depth):
             for i in range(top, bottom):
                 for j in range(left, right):
                     depth[i, j] = _pixel(
-                        s,
-                        parts,
-                        count,
-                        origin,
-                        to_world,
-                        fx,
-                        fy,
-                        j - cx,
-                        i - cy,
-                        samples,
-                        color,
+                        s, parts, count, origin, to_world, fx, fy, j - cx, i - cy, samples, color,
                         out,
-                    )
+                    )  # fmt: skip
                     for c in range(3):
                         frame[c, i, j] = out[c]
 

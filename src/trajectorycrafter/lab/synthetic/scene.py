@@ -1,8 +1,8 @@
 """Procedural dynamic scenes, seen exactly: rooms and outdoor grounds full of things that move.
 
-The one thing a reader would get wrong: depth is that of the surface at the pixel's centre and never
-blended, while colour is the mean over the pixel, as a lens makes it. A pixel on a silhouette has
-one surface's depth and a mixture of both colours, as in filmed material with perfect depth.
+Depth is that of the surface at the pixel's centre and never blended, while colour is the mean over
+the pixel, as a lens makes it. A pixel on a silhouette has one surface's depth and a mixture of both
+colours, as in filmed material with perfect depth.
 """
 
 import os

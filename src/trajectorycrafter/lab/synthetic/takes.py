@@ -1,8 +1,7 @@
 """Cameras in synthetic scenes, and what one camera can see of what another sees.
 
-The one thing a reader would get wrong: all angles are about the scene's pivot, from where the
-source camera's place is seen: azimuth 20 is a fifth of a quarter turn around what is filmed, not a
-pan of 20 degrees.
+All angles are about the scene's pivot, from where the source camera's place is seen: azimuth 20 is
+a fifth of a quarter turn around what is filmed, not a pan of 20 degrees.
 """
 
 import math

@@ -1,12 +1,13 @@
 """Things that stand, move, turn and bend: furniture, people, trees, vehicles, balls and blobs.
 
-The one thing a reader would get wrong: a thing's own frame has y down as the world has, and its
-feet at y = 0, so all its parts lie at negative y. Lengths are metres, angles radians.
+A thing's own frame has y down as the world has, and its feet at y = 0, so all its parts lie at
+negative y. Lengths are metres, angles radians.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -84,7 +85,7 @@ class Thing:
 
 @dataclass
 class Kit:
-    """What a design is drawn with: one design, many materials."""
+    """What scenes and designs are drawn with: one chance, the materials and designs of a split."""
 
     rng: np.random.Generator
     split: Split
@@ -98,21 +99,15 @@ class Kit:
     def chance(self, share: float) -> bool:
         return bool(self.rng.random() < share)
 
-
-def draw_thing(rng: np.random.Generator, split: Split, names: tuple[str, ...]) -> Thing:
-    """A design of the split: its shape comes from its number in the catalogue alone."""
-    number = draw_number(rng, split)
-    name = names[int(rng.integers(len(names)))]
-    shape = np.random.default_rng([2, list(DESIGNS).index(name), number])
-    return DESIGNS[name](Kit(shape, split))
-
-
-def _box(center, half_size, material: Material, **more) -> Solid:
-    return Solid(BOX, center, half_size, material, **more)
+    def thing(self, *names: str) -> Thing:
+        """A design of the split: its shape comes from its number in the catalogue alone."""
+        number = draw_number(self.rng, self.split)
+        name = names[int(self.rng.integers(len(names)))]
+        shape = np.random.default_rng([2, list(DESIGNS).index(name), number])
+        return DESIGNS[name](Kit(shape, self.split))
 
 
-def _ball(center, half_size, material: Material, **more) -> Solid:
-    return Solid(BALL, center, half_size, material, **more)
+_box, _ball = partial(Solid, BOX), partial(Solid, BALL)
 
 
 def _rod(center, radius: float, half_height: float, material: Material, **more) -> Solid:
@@ -202,7 +197,7 @@ def plant(kit: Kit) -> Thing:
 
 
 def crate(kit: Kit) -> Thing:
-    size = tuple(kit.between(0.15, 0.45) for _ in range(3))
+    size = kit.between(0.15, 0.45), kit.between(0.15, 0.45), kit.between(0.15, 0.45)
     parts = [_box((0, -size[1], 0), size, kit.material("hard"))]
     if kit.chance(0.5):
         r = 0.6 * min(size[0], size[2])
@@ -220,11 +215,12 @@ def blob(kit: Kit) -> Thing:
     """Soft bodies on top of each other."""
     r = kit.between(0.22, 0.4)
     skin, other = kit.material("cloth"), kit.material("hard")
+    eye = (0.13 * r, 0.13 * r, 0.13 * r)
     parts = (
         _ball((0, -r, 0), (r, r, r), skin),
         _ball((0, -2.2 * r, 0), (0.7 * r, 0.7 * r, 0.7 * r), skin),
-        _ball((0.3 * r, -2.4 * r, 0.6 * r), (0.13 * r,) * 3, other),
-        _ball((-0.3 * r, -2.4 * r, 0.6 * r), (0.13 * r,) * 3, other),
+        _ball((0.3 * r, -2.4 * r, 0.6 * r), eye, other),
+        _ball((-0.3 * r, -2.4 * r, 0.6 * r), eye, other),
     )
     return Thing("blob", parts, r)
 

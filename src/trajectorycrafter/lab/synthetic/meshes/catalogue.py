@@ -1,7 +1,7 @@
 """Models and photographs of surfaces, read from the packages that ship them, split by name.
 
-The one thing a reader would get wrong: a model or a photograph belongs to one split for ever, by a
-hash of its own name; nothing of the test split is ever seen in training, whatever the seed.
+A model or a photograph belongs to one split for ever, by a hash of its own name; nothing of the
+test split is ever seen in training, whatever the seed.
 
 Needs Debian's `sweethome3d-furniture` (820 models of true size; CC0 and CC-BY 3.0, see its
 copyright file) and PyPI's `miniworld` wheel (Apache-2.0); both are read as they come, zipped.
@@ -13,17 +13,17 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
 from jaxtyping import Float, Float32
 from PIL import Image as PillowImage
 
+from ..materials import Split
 from .shapes import Image, Part, soup
 from .textures import as_texture
 
-Split = Literal["train", "dev", "test"]
 SURFACES = {
     "wall": ("brick", "stucco", "drywall", "concrete", "cinder", "white", "planks"),
     "floor": ("wood", "tiles", "concrete", "marble"),

@@ -1,8 +1,8 @@
 """The bodies of mesh scenes: models, people who walk, trees in the wind, balls, cloths, walls.
 
-The one thing a reader would get wrong: y points up here, the floor is y = 0, and the camera's base
-place looks along -z. All chance comes from the generator that a `Stock` holds, in a fixed order, so
-that a seed gives one scene whatever was made before it.
+Y points up here, the floor is y = 0, and the camera's base place looks along -z. All chance comes
+from the generator that a `Stock` holds, in a fixed order, so that a seed gives one scene whatever
+was made before it.
 """
 
 import math

@@ -1,7 +1,7 @@
 """The surroundings of a mesh scene: rooms with furniture, grounds with trees and houses, lights.
 
-The one thing a reader would get wrong: y points up, the floor is y = 0 and the source camera looks
-along -z; a room's ceiling is as high as the highest camera of the arc needs it.
+Y points up, the floor is y = 0 and the source camera looks along -z; a room's ceiling is as high as
+the highest camera of the arc needs it.
 """
 
 import math
@@ -23,16 +23,12 @@ DOME = 80.0
 """Radius of the sky, metres."""
 
 
-def ceiling_height(plot: Plot) -> float:
-    """Above the highest camera."""
-    base = math.asin((plot.eye - plot.pivot[1]) / plot.distance)
-    top = plot.distance * math.sin(base + math.radians(ELEVATION_DEG[1]))
-    return plot.pivot[1] + top + SLACK + 2 * CLEAR
-
-
 def furnish_room(stock: Stock, plot: Plot) -> Light:
     """Walls, furniture along them and around the pivot, and a lamp."""
-    height = ceiling_height(plot) + stock.uniform(0.0, 0.4)
+    # The ceiling is above the highest camera.
+    base = math.asin((plot.eye - plot.pivot[1]) / plot.distance)
+    top = plot.distance * math.sin(base + math.radians(ELEVATION_DEG[1]))
+    height = plot.pivot[1] + top + SLACK + 2 * CLEAR + stock.uniform(0.0, 0.4)
     plot.bodies += shell(stock, plot.bounds, height)
     fill_middle(stock, plot, ("furniture",))
     for _ in range(int(stock.rng.integers(9, 16))):
@@ -65,15 +61,9 @@ def shell(stock: Stock, bounds: Float[np.ndarray, "2 2"], height: float) -> list
     ceiling = floor.copy()
     ceiling[:, 4] = -1
     paint, colors = stock.surface("wall"), [stock.tint(0.8, 1.05) for _ in range(2)]
-    bodies = [
-        at(stock.shape("floor", floor, "floor"), middle[0], 0, middle[1]),
-        at(
-            stock.shape("ceiling", ceiling, "wall", casts_shadow=False),
-            middle[0],
-            height,
-            middle[1],
-        ),
-    ]
+    bodies = [at(stock.shape("floor", floor, "floor"), middle[0], 0, middle[1])]
+    above = stock.shape("ceiling", ceiling, "wall", casts_shadow=False)
+    bodies.append(at(above, middle[0], height, middle[1]))
     sides = (
         (middle[0], z0, 0.0, width), (middle[0], z1, math.pi, width),
         (x0, middle[1], math.pi / 2, depth), (x1, middle[1], -math.pi / 2, depth),

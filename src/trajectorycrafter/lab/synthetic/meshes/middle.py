@@ -1,7 +1,7 @@
 """What happens around the pivot of a mesh scene: people who walk, balls, things that turn and rock.
 
-The one thing a reader would get wrong: people of one scene share one path and one speed, a part of
-the way apart, so that they never meet; everything else keeps clear of that path.
+People of one scene share one path and one speed, a part of the way apart, so that they never meet;
+everything else keeps clear of that path.
 """
 
 import math

@@ -1,8 +1,8 @@
 """How bodies of a mesh scene move and bend over time.
 
-The one thing a reader would get wrong: everything is a function of the time alone, without state,
-so that any moment can be drawn in any order; walking feet do not slide, since the rhythm of the
-legs follows from the speed along the path.
+Everything is a function of the time alone, without state, so that any moment can be drawn in any
+order; walking feet do not slide, since the rhythm of the legs follows from the speed along the
+path.
 """
 
 import math

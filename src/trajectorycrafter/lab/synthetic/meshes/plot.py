@@ -1,8 +1,8 @@
 """The ground plan of a mesh scene: what may stand where, so that the cameras' arc stays free.
 
-The one thing a reader would get wrong: cameras move on an arc about the vertical axis through the
-pivot, at the source camera's distance. Things may stand near the pivot, behind it, or outside the
-arc; every other place is refused, for the whole way that a body moves.
+Cameras move on an arc about the vertical axis through the pivot, at the source camera's distance.
+Things may stand near the pivot, behind it, or outside the arc; every other place is refused, for
+the whole way that a body moves.
 """
 
 import math

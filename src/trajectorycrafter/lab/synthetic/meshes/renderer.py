@@ -1,7 +1,7 @@
 """Draw a mesh scene with OpenGL, off screen: colour, and depth at the pixel centres.
 
-The one thing a reader would get wrong: colour is drawn larger and averaged, depth is drawn apart at
-the picture's own size, so that each depth value is that of one surface at the pixel centre.
+Colour is drawn larger and averaged, depth is drawn apart at the picture's own size, so that each
+depth value is that of one surface at the pixel centre.
 
 Needs `moderngl` and EGL (a software driver such as Mesa's llvmpipe is enough).
 """

@@ -1,8 +1,7 @@
 """Dynamic scenes of textured meshes, drawn with OpenGL: pictures with their exact depth.
 
-The one thing a reader would get wrong: the world's axes are OpenCV's (y down), its origin is the
-source camera's base place, and its unit is the metre. The sky is a dome 80 m around that place, so
-every pixel has a finite depth.
+The world's axes are OpenCV's (y down), its origin is the source camera's base place, and its unit
+is the metre. The sky is a dome 80 m around that place, so every pixel has a finite depth.
 """
 
 from dataclasses import dataclass
@@ -38,14 +37,7 @@ class MeshScene:
     light: Light
 
     @classmethod
-    def make(
-        cls,
-        seed: int,
-        *,
-        split: Split,
-        place: Place,
-        assets: Path,
-    ) -> "MeshScene":
+    def make(cls, seed: int, *, split: Split, place: Place, assets: Path) -> "MeshScene":
         """The scene of a seed, whatever was made before it.
 
         Cameras on the arc about the vertical axis through the pivot, at the origin's distance, stay

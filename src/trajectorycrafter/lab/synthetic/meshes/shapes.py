@@ -1,8 +1,8 @@
 """Plain bodies as triangle soups: boxes, balls, rods, leaf crowns, grounds.
 
-The one thing a reader would get wrong: y points up and things stand on y = 0, as in the catalogues;
-`scene.py` turns the finished scene into the package's OpenCV axes. A soup has three rows per
-triangle, each with position, normal and texture coordinate.
+Y points up and things stand on y = 0, as in the catalogues; `scene.py` turns the finished scene
+into the package's OpenCV axes. A soup has three rows per triangle, each with position, normal and
+texture coordinate.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Pictures for surfaces, drawn from noise or read from photographs.
 
-The one thing a reader would get wrong: texture images are RGBA with the bottom row first, as OpenGL
-counts, while files and the drawing functions here have the top row first; `as_texture` turns them.
+Texture images are RGBA with the bottom row first, as OpenGL counts, while files and the drawing
+functions here have the top row first; `as_texture` turns them.
 """
 
 import cv2
