@@ -15,6 +15,7 @@ from trajectorycrafter.geometry.cameras import (
 )
 from trajectorycrafter.geometry.trajectories import Trajectory
 from trajectorycrafter.geometry.transforms import rigid, rotation_y
+from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.rendering.completion import fill, push_pull, static_background
 from trajectorycrafter.rendering.point_cloud import lift
 from trajectorycrafter.rendering.render import Render, render

@@ -16,7 +16,7 @@ from trajectorycrafter.depth.estimator import (
     with_intrinsics,
 )
 from trajectorycrafter.depth.from_file import write_depth
-from trajectorycrafter.geometry.cameras import focal_from_fov, intrinsics
+from trajectorycrafter.geometry.cameras import DEFAULT_FOV_DEG, focal_from_fov, intrinsics
 from trajectorycrafter.video.clip import Depth, Video
 
 FRAMES, HEIGHT, WIDTH = 3, 12, 16

@@ -30,7 +30,7 @@ from transformers.models.zoedepth.image_processing_pil_zoedepth import ZoeDepthI
 from trajectorycrafter.depth.estimator import load_depth_estimator
 from trajectorycrafter.depth.huggingface import HuggingFaceDepth, Preparation, output_of
 from trajectorycrafter.depth.temporal import flicker
-from trajectorycrafter.geometry.cameras import focal_from_fov
+from trajectorycrafter.geometry.cameras import DEFAULT_FOV_DEG, focal_from_fov
 from trajectorycrafter.video.clip import Video
 
 HALF = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}

@@ -18,13 +18,14 @@ from trajectorycrafter.config.redirect import (
     RedirectSettings,
 )
 from trajectorycrafter.job.reshoot import OUTPUTS, redirect
+from trajectorycrafter.studio.answers import GALLERY, result_url
 from trajectorycrafter.studio.compare import add_comparison, write_page
 from trajectorycrafter.studio.gallery import gallery_page
 from trajectorycrafter.studio.job_records import JobSpec, StudioJob, write_job
 from trajectorycrafter.studio.jobs import Queue
 from trajectorycrafter.studio.library import Library
-from trajectorycrafter.studio.progress import Progress
-from trajectorycrafter.studio.server import GALLERY, Studio, result_url, serve
+from trajectorycrafter.studio.progress import JobProgress
+from trajectorycrafter.studio.server import Studio, serve
 from trajectorycrafter.video.clip import Video
 
 NASTY = "</script><img src=x onerror=alert(1)> & 'more' \""
@@ -116,7 +117,7 @@ def test_a_render_alone_is_compared_too(run: Path, tmp_path: Path) -> None:
 
 
 def test_the_gallery_tells_how_jobs_stand(done: StudioJob) -> None:
-    running = replace(done, state="running", progress=Progress("depth", 0.256, 75.0))
+    running = replace(done, state="running", progress=JobProgress("depth", 0.256, 75.0))
     failed = replace(done, state="failed", message="no <room>")
     waiting = replace(done, state="queued")
     page = gallery_page([waiting, running, failed, done], result_url)

@@ -380,7 +380,7 @@ def test_a_path_that_shows_frames_beyond_the_clip_is_refused(
     file = write_trajectory(path, tmp_path / "late.json")
     settings = spec(clip, user, tmp_path).settings
     settings = replace(settings, clip=replace(settings.clip, frames=5))
-    with pytest.raises(ValueError, match="up to 8, but 5 are read"):
+    with pytest.raises(ValueError, match="needs source frame 8, but the source has 5"):
         queue.submit(JobSpec(clip.path, file, settings, user.id, "late"))
 
 

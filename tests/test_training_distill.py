@@ -14,6 +14,7 @@ from trajectorycrafter.config.serialization import from_json
 from trajectorycrafter.config.training import (
     DistillSettings,
     ObjectiveSettings,
+    TrainSettings,
 )
 from trajectorycrafter.lab.training.denoising import END, ddim_step, trailing_timesteps
 from trajectorycrafter.lab.training.distill import (

@@ -11,6 +11,7 @@ of double reprojection are left out, since their reference is the target itself.
 """
 
 import copy
+import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
