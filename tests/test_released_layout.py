@@ -270,7 +270,7 @@ def test_a_run_killed_inside_denoising_resumes_there(
     with monkeypatch.context() as patch:
         patch.setattr(DenoisingState, "save", two_steps)
         assert cli.run([*command, "--out", str(out)]) == 1
-    assert list((out / ".stages").glob("denoising_*"))
+    assert list((out / ".partial" / "stages").glob("denoising_*"))
 
     done = []
     monkeypatch.setattr(DenoisingState, "save", lambda state, path: done.append(state.step))
