@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 from trajectorycrafter import TrajectoryCrafter, Video, preset
-from trajectorycrafter.video.reading import FrameChoice, demo_clip
+from trajectorycrafter.video.reading import DEMO_CLIP, FrameChoice
 
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "out")
 out.mkdir(parents=True, exist_ok=True)
 
 # Five small frames, so that the example takes seconds; leave the choice away for the whole clip.
-video = Video.read(demo_clip(), FrameChoice(count=5, stride=8, size=(144, 256)))
+video = Video.read(DEMO_CLIP, FrameChoice(count=5, stride=8, size=(144, 256)))
 crafter = TrajectoryCrafter(model="fill", depth="embedded")
 result = crafter(video, preset("orbit-right", len(video), amount=12))
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from trajectorycrafter import Keyframe, Trajectory, TrajectoryCrafter, Video, write_trajectory
 from trajectorycrafter.video.pictures import plot_trajectory
-from trajectorycrafter.video.reading import FrameChoice, demo_clip
+from trajectorycrafter.video.reading import DEMO_CLIP, FrameChoice
 
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "out")
 out.mkdir(parents=True, exist_ok=True)
 
-video = Video.read(demo_clip(), FrameChoice(count=5, stride=8, size=(144, 256)))
+video = Video.read(DEMO_CLIP, FrameChoice(count=5, stride=8, size=(144, 256)))
 path = Trajectory.from_keyframes(
     [
         Keyframe(time=0.0),

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from trajectorycrafter import Video
-from trajectorycrafter.video.reading import FrameChoice, demo_clip
+from trajectorycrafter.video.reading import DEMO_CLIP, FrameChoice
 
 SIZE = (182, 320)
 """Height and width of each half: the demo's shape, and narrow enough for the README's column."""
@@ -22,7 +22,7 @@ def main(demo: Path, out: Path) -> None:
     """Write source and result side by side as an animated WebP that repeats without end."""
     source, result = (
         Video.read(clip, FrameChoice(count=None, stride=STRIDE, size=SIZE))
-        for clip in (demo_clip(), demo / "video.mp4")
+        for clip in (DEMO_CLIP, demo / "video.mp4")
     )
     gap = torch.ones(len(result), 3, SIZE[0], 4)
     both = torch.cat([source.frames[: len(result)], gap, result.frames], dim=3)

@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 
 from trajectorycrafter.video.clip import Video
-from trajectorycrafter.video.reading import FrameChoice, demo_clip
+from trajectorycrafter.video.reading import DEMO_CLIP, FrameChoice
 
 WHEEL = "sports2d==0.8.34"
 CHOICE = FrameChoice(start=60, count=97, size=(576, 1024))
@@ -33,7 +33,7 @@ def main() -> None:
         wheel = zipfile.ZipFile(next(Path(folder).glob("*.whl")))
         source = wheel.extract("Sports2D/Demo/demo.mp4", folder)
         licence = next(name for name in wheel.namelist() if name.endswith("/LICENSE"))
-        clip = Video.read(source, CHOICE).write(demo_clip(), overwrite=True, crf=14)
+        clip = Video.read(source, CHOICE).write(DEMO_CLIP, overwrite=True, crf=14)
         text = NOTICE + wheel.read(licence).decode()
         clip.with_name("park_walk.LICENSE.txt").write_text(text)
     print(f"{clip}: {clip.stat().st_size / 1e6:.2f} MB")

@@ -22,7 +22,7 @@ from trajectorycrafter.config.redirect import (
 )
 from trajectorycrafter.geometry.presets import PRESETS
 from trajectorycrafter.video.clip import Video
-from trajectorycrafter.video.reading import demo_clip
+from trajectorycrafter.video.reading import DEMO_CLIP
 
 Workflow = dict[str, tuple[str, dict[str, Any]]]
 
@@ -188,7 +188,7 @@ def test_a_changed_file_runs_again(clip: Clip, tmp_path: Path) -> None:
         assert made.IS_CHANGED(**values) == ""
         del values[key]  # as if it came from another node
         assert made.IS_CHANGED(**values) == made.IS_CHANGED(**{key: None}) == ""
-        demo = str(demo_clip().stat().st_mtime_ns)
+        demo = str(DEMO_CLIP.stat().st_mtime_ns)
         assert made.IS_CHANGED(**fresh) == (demo if name == "Load" else "")
 
 

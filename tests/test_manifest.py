@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from trajectorycrafter.config.redirect import CameraSettings, GeneratorSettings, RedirectSettings
 from trajectorycrafter.job.manifest import COLUMNS, Job, read_manifest, write_manifest
-from trajectorycrafter.video.reading import demo_clip
+from trajectorycrafter.video.reading import DEMO_CLIP
 
 CURVES = "0 0 0\n0 10 20\n0 0 0\n"
 
@@ -60,7 +60,7 @@ def test_a_line_of_every_kind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     )
     assert numbers.numbers == (0, -30, 0.3, 0, 0)
     assert file.trajectory == folder / "path.txt"
-    assert (result.clip, result.result, result.path_text) == (demo_clip(), folder / "made.mp4", "")
+    assert (result.clip, result.result, result.path_text) == (DEMO_CLIP, folder / "made.mp4", "")
 
 
 def test_jsonl_says_the_same(folder: Path) -> None:

@@ -1,19 +1,15 @@
 import pytest
 
-from trajectorycrafter.job.plan import duration, estimate, hole_bar, transformer_gflop
+from trajectorycrafter.config.redirect import DepthSettings, GeneratorSettings, RedirectSettings
+from trajectorycrafter.job.plan import Estimate, duration, hole_bar, planned, transformer_gflop
 
-COMMON = dict(
-    source_frames=49,
-    frames=49,
-    height=384,
-    width=672,
-    steps=50,
-    guided=True,
-    reference=10,
-    windows=1,
-    gflops=100.0,
-    bytes_per_number=2,
-)
+
+def stages(depth: str, model: str, *, frames: int = 49, **generator: float) -> dict[str, Estimate]:
+    settings = RedirectSettings(
+        depth=DepthSettings(depth), generator=GeneratorSettings(model, **generator)
+    )
+    found = planned(settings, 49, frames, (384, 672), gflops=100.0)
+    return {estimate.stage: estimate for estimate in found}
 
 
 def test_transformer_operations_are_those_of_the_released_sizes() -> None:
@@ -23,19 +19,21 @@ def test_transformer_operations_are_those_of_the_released_sizes() -> None:
 
 
 def test_the_released_model_is_told_apart_from_the_fill() -> None:
-    fill = {s.stage: s for s in estimate(depth="embedded", generator="fill", **COMMON)}
-    full = {s.stage: s for s in estimate(depth="depthcrafter", generator="released", **COMMON)}
+    fill, full = stages("embedded", "fill"), stages("depthcrafter", "5b")
     assert full["generate"].seconds > 100 * fill["generate"].seconds
     assert full["generate"].gigabytes > 12.2
-    assert [s.stage for s in estimate(depth="file:x", generator=None, **COMMON)] == ["render"]
+    only = planned(
+        RedirectSettings(depth=DepthSettings("file:x")), 49, 49, (384, 672), render_only=True
+    )
+    assert [estimate.stage for estimate in only] == ["render"]
 
 
 def test_guidance_and_windows_multiply_the_work() -> None:
-    def seconds(**change) -> float:
-        return estimate(depth="file:x", generator="released", **COMMON | change)[-1].seconds
-
-    assert seconds(guided=False) == pytest.approx(seconds() / 2, rel=0.1)
-    assert seconds(windows=3) == pytest.approx(3 * seconds(), rel=0.1)
+    guided = stages("file:x", "5b")["generate"].seconds
+    alone = stages("file:x", "5b", guidance=1.0)["generate"].seconds
+    assert alone == pytest.approx(guided / 2, rel=0.1)
+    three_windows = stages("file:x", "5b", frames=49 + 2 * 40)["generate"].seconds
+    assert three_windows == pytest.approx(3 * guided, rel=0.1)
 
 
 @pytest.mark.parametrize(

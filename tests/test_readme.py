@@ -8,7 +8,7 @@ import pytest
 
 from trajectorycrafter import Video, preset, write_trajectory
 from trajectorycrafter.cli import run
-from trajectorycrafter.video.reading import FrameChoice, demo_clip
+from trajectorycrafter.video.reading import DEMO_CLIP, FrameChoice
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -34,7 +34,7 @@ def material(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with what the pages name: a clip of three small frames, a manifest, a path."""
     monkeypatch.chdir(tmp_path)
     choice = FrameChoice(count=3, stride=4, size=(96, 160))
-    Video.read(demo_clip(), choice).write(tmp_path / "clip.mp4")
+    Video.read(DEMO_CLIP, choice).write(tmp_path / "clip.mp4")
     (tmp_path / "clips.csv").write_text("clip,trajectory\nclip.mp4,orbit-right\n")
     write_trajectory(preset("arc", 3), tmp_path / "path.json")
     return tmp_path

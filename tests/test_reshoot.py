@@ -21,7 +21,7 @@ from trajectorycrafter.geometry.presets import preset
 from trajectorycrafter.geometry.trajectory_files import write_trajectory
 from trajectorycrafter.job.reshoot import OUTPUTS, default_size, make_trajectory
 from trajectorycrafter.video.clip import Depth, Video
-from trajectorycrafter.video.reading import clip_path, demo_clip, probe
+from trajectorycrafter.video.reading import DEMO_CLIP, clip_path, probe
 
 
 def arguments(clip: Clip, out: Path, *more: str, camera: str | None = "orbit-right") -> list[str]:
@@ -388,7 +388,7 @@ def test_demo_is_the_shipped_clip_and_a_folder_of_that_name_is_spelled_out(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     clip.video.write(tmp_path / "demo")
-    assert clip_path("demo") == demo_clip()
+    assert clip_path("demo") == DEMO_CLIP
     assert clip_path("./demo").resolve() == clip_path(Path("demo")).resolve() == tmp_path / "demo"
     args = arguments(clip, tmp_path / "out", "--frames", "9")
     args[1] = "./demo"

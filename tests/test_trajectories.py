@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from trajectorycrafter.depth.scene_scale import released_radius, scene_radius
+from trajectorycrafter.depth.estimator import released_radius, scene_radius
 from trajectorycrafter.geometry.cameras import Cameras, intrinsics, static_cameras
 from trajectorycrafter.geometry.interpolation import interpolate, resample_cameras
 from trajectorycrafter.geometry.keyframes import Keyframe

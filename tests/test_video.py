@@ -19,9 +19,9 @@ from PIL import Image
 from trajectorycrafter.video import reading, writing
 from trajectorycrafter.video.clip import Video
 from trajectorycrafter.video.reading import (
+    DEMO_CLIP,
     IMAGE_FPS,
     FrameChoice,
-    demo_clip,
     probe,
     read_video,
 )
@@ -360,7 +360,7 @@ from trajectorycrafter.video.reading import FrameChoice, read_video
 def megabytes(name):
     # Of this program alone; getrusage would start at the peak of the tests that called it.
     return int(re.search(name + r":\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
-read_video({str(demo_clip())!r}, FrameChoice(count=1, size=(64, 64)))
+read_video({str(DEMO_CLIP)!r}, FrameChoice(count=1, size=(64, 64)))
 before = megabytes("VmRSS")
 video = read_video({str(long)!r}, FrameChoice(start=5, stride=15, count=9, size=(192, 336)))
 assert video.frames.shape == (9, 3, 192, 336)
@@ -702,7 +702,7 @@ def test_pictures_survive(tmp_path: Path) -> None:
 
     Colour samples off by half a pixel would give 38.1 dB. The default quality gives 36.8 dB.
     """
-    video = Video.read(demo_clip(), FrameChoice(count=5, size=(144, 256)))
+    video = Video.read(DEMO_CLIP, FrameChoice(count=5, size=(144, 256)))
     lossless = video.write(tmp_path / "lossless.mp4", crf=0)
     assert psnr(Video.read(lossless).frames, video.frames) > 39
     path = video.write(tmp_path / "copy.mp4")
@@ -867,9 +867,9 @@ def test_a_folder_that_may_not_be_written() -> None:
 
 
 def test_the_shipped_clip() -> None:
-    info = probe(demo_clip())
+    info = probe(DEMO_CLIP)
     assert (info.frames, info.height, info.width, info.fps) == (97, 576, 1024, 30)
-    assert demo_clip().stat().st_size < 3e6
-    licence = demo_clip().with_name("park_walk.LICENSE.txt").read_text()
+    assert DEMO_CLIP.stat().st_size < 3e6
+    licence = DEMO_CLIP.with_name("park_walk.LICENSE.txt").read_text()
     assert "BSD 3-Clause" in licence
     assert "Copyright" in licence

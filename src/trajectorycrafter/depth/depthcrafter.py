@@ -8,7 +8,7 @@ autoencoder's scaling factor, though the latents that become disparity are.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +51,7 @@ Part = TypeVar("Part", bound=nn.Module)
 class PerFrameUNet(UNetSpatioTemporalConditionModel):
     """The UNet of Stable Video Diffusion, each frame with its own context token."""
 
-    def forward(
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]: fewer inputs, by intention
         self,
         sample: Float[Tensor, "B T C h w"],
         timestep: Float[Tensor, "*one"],
@@ -379,7 +379,9 @@ def _velocity(
 
 
 @contextmanager
-def _lent(part: Part, device: torch.device, dtype: torch.dtype | None = None) -> Iterator[Part]:
+def _lent(
+    part: Part, device: torch.device, dtype: torch.dtype | None = None
+) -> Generator[Part, None, None]:
     """The part on the device (and in another dtype) while it is needed, then back as it was."""
     home = next(part.parameters())
     home_device, home_dtype = home.device, home.dtype

@@ -38,8 +38,8 @@ class Convolution(nn.Conv2d):
     `padding_mode="replicate"` means the same; it leaves bfloat16, which doubles the training time.
     """
 
-    def forward(self, x: Float[Tensor, "B C h w"]) -> Float[Tensor, "B _C _h _w"]:
-        x = torch.cat([x[..., :1, :], x, x[..., -1:, :]], dim=-2)
+    def forward(self, input: Float[Tensor, "B C h w"]) -> Float[Tensor, "B _C _h _w"]:
+        x = torch.cat([input[..., :1, :], input, input[..., -1:, :]], dim=-2)
         return super().forward(torch.cat([x[..., :1], x, x[..., -1:]], dim=-1))
 
 

@@ -5,7 +5,6 @@ The one thing a reader would get wrong: nothing is downloaded and nothing large 
 
 import os
 import platform
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,10 +12,11 @@ from pathlib import Path
 import psutil
 import torch
 
+from ..config.redirect import WINDOW, DepthSettings, GeneratorSettings, RedirectSettings
 from ..geometry.presets import PRESETS
 from ..runtime.machine import measured_gflops, pick_device, pick_dtype
 from ..runtime.weights import RELEASED, find
-from .plan import TRANSFORMER_5B, duration, estimate
+from .plan import TRANSFORMER_5B, duration, planned
 
 EXTRAS = {
     "poses": ("pycolmap", "source cameras of a moving camera (--source colmap)"),
@@ -73,21 +73,13 @@ def _models(device: torch.device, gflops: float, weights: Path | None) -> list[s
     """A verdict on each model for a clip of 49 frames of 384x672."""
     found = all(find(name, weights) for name in REPOS_5B)
     dtype = pick_dtype("auto", device)
-    cost = partial(
-        estimate,
-        source_frames=49,
-        frames=49,
-        height=384,
-        width=672,
-        steps=50,
-        guided=True,
-        reference=10,
-        windows=1,
-        gflops=gflops,
-        bytes_per_number=dtype.itemsize,
+    released = RedirectSettings(
+        depth=DepthSettings("depthcrafter"), generator=GeneratorSettings("5b")
     )
-    fill = cost(depth="embedded", generator="fill")
-    full = cost(depth="depthcrafter", generator="released")
+    fill, full = (
+        planned(settings, WINDOW, WINDOW, (384, 672), gflops=gflops)
+        for settings in (RedirectSettings(), released)
+    )
     needed = max(step.gigabytes for step in full)
     have = (
         torch.cuda.get_device_properties(device).total_memory

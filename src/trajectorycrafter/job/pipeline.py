@@ -10,9 +10,15 @@ from functools import cached_property
 import torch
 
 from ..config.redirect import RedirectSettings
-from ..depth.estimator import DepthEstimator, check_depth, completed, load_depth_estimator
+from ..depth.estimator import (
+    DepthEstimator,
+    check_depth,
+    completed,
+    load_depth_estimator,
+    released_radius,
+    scene_radius,
+)
 from ..depth.from_file import read_depth, write_depth
-from ..depth.scene_scale import released_radius, scene_radius
 from ..geometry.cameras import check_cameras
 from ..geometry.trajectories import Trajectory
 from ..rendering.point_cloud import lift

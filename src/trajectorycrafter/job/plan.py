@@ -5,9 +5,8 @@ speed measured on this machine a moment ago; they are meant to tell minutes from
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
-from ..config.redirect import EMBEDDED_SHORT_SIDE, RedirectSettings
+from ..config.redirect import EMBEDDED_SHORT_SIDE, WINDOW, RedirectSettings
 from ..runtime.machine import measured_gflops, pick_device, pick_dtype
 from .generation import windows
 
@@ -45,61 +44,6 @@ def transformer_gflop(frames: int, height: int, width: int, reference: int) -> f
     return (linear + joint + cross) / 1e9
 
 
-def estimate(
-    *,
-    source_frames: int,
-    frames: int,
-    height: int,
-    width: int,
-    depth: str,
-    generator: Literal["fill", "embedded", "released"] | None,
-    steps: int,
-    guided: bool,
-    reference: int,
-    windows: int,
-    gflops: float,
-    bytes_per_number: int,
-) -> list[Estimate]:
-    """Stage by stage, for `source_frames` frames seen and `frames` frames made.
-
-    Args:
-        height, width: pixels of a frame.
-        depth: name of the estimator; one whose cost is unknown is left out.
-        generator: what completes the render; None stops before it.
-        guided: whether each step takes two passes.
-        windows: how many pieces of at most 49 frames the clip is made in.
-        gflops: matrix speed of the device, 1e9 operations a second.
-        bytes_per_number: of the compute type.
-    """
-    pixels, seen = frames * height * width, source_frames * height * width
-    video_gb = (pixels + seen) * 3 * 4 / 1e9
-    stages = []
-    if depth == "embedded":
-        stages.append(Estimate("depth", source_frames * _EMBEDDED_DEPTH / gflops, 1.0 + video_gb))
-    elif depth == "depthcrafter":
-        weights = _DEPTHCRAFTER_PARAMETERS * bytes_per_number / 1e9
-        stages.append(Estimate("depth", seen * _DEPTHCRAFTER / gflops, weights + 4 * video_gb))
-    stages.append(Estimate("render", pixels * _RENDER_SECONDS, 0.5 + 4 * video_gb))
-    if generator in ("fill", "embedded"):
-        name = "generate" if generator == "fill" else "fill"
-        stages.append(Estimate(name, pixels * _FILL_SECONDS, 0.7 + 5 * video_gb))
-    if generator == "embedded":
-        work = frames * min(1.0, (EMBEDDED_SHORT_SIDE / min(height, width)) ** 2) * height * width
-        seconds = work * _EMBEDDED_VIDEO * steps / gflops
-        stages.append(Estimate("generate", seconds, 1.0 + 6 * video_gb))
-    elif generator == "released":
-        window = min(frames, 49)
-        one_pass = transformer_gflop(window, height, width, reference)
-        passes = steps * (2 if guided else 1) * windows
-        codec = pixels * (_CODEC_ENCODE + _CODEC_DECODE)
-        weights = TRANSFORMER_5B["parameters"] * bytes_per_number / 1e9
-        tokens = ((window - 1) // 4 + 1) * (height // 16) * (width // 16)
-        activations = tokens * 3072 * 12 * (2 if guided else 1) * bytes_per_number / 1e9
-        seconds = (passes * one_pass + codec) / gflops
-        stages.append(Estimate("generate", seconds, weights + activations + video_gb))
-    return stages
-
-
 def planned(
     settings: RedirectSettings,
     source_frames: int,
@@ -124,21 +68,38 @@ def planned(
     """
     device = pick_device(settings.machine.device)
     dtype = pick_dtype(settings.machine.dtype, device)
-    generator = settings.generator
-    return estimate(
-        source_frames=source_frames,
-        frames=frames,
-        height=size[0],
-        width=size[1],
-        depth=settings.depth.depth,
-        generator=None if render_only else generator.family,
-        steps=generator.denoising_steps,
-        guided=generator.guidance > 1,
-        reference=generator.reference,
-        windows=len(windows(frames)),
-        gflops=gflops or measured_gflops(device, dtype),
-        bytes_per_number=dtype.itemsize,
-    )
+    gflops, bytes_per_number = gflops or measured_gflops(device, dtype), dtype.itemsize
+    depth, steps = settings.depth.depth, settings.generator.denoising_steps
+    generator = None if render_only else settings.generator.family
+    height, width = size
+    pixels, seen = frames * height * width, source_frames * height * width
+    video_gb = (pixels + seen) * 3 * 4 / 1e9
+    stages = []
+    if depth == "embedded":
+        stages.append(Estimate("depth", source_frames * _EMBEDDED_DEPTH / gflops, 1.0 + video_gb))
+    elif depth == "depthcrafter":
+        weights = _DEPTHCRAFTER_PARAMETERS * bytes_per_number / 1e9
+        stages.append(Estimate("depth", seen * _DEPTHCRAFTER / gflops, weights + 4 * video_gb))
+    stages.append(Estimate("render", pixels * _RENDER_SECONDS, 0.5 + 4 * video_gb))
+    if generator in ("fill", "embedded"):
+        name = "generate" if generator == "fill" else "fill"
+        stages.append(Estimate(name, pixels * _FILL_SECONDS, 0.7 + 5 * video_gb))
+    if generator == "embedded":
+        work = frames * min(1.0, (EMBEDDED_SHORT_SIDE / min(height, width)) ** 2) * height * width
+        seconds = work * _EMBEDDED_VIDEO * steps / gflops
+        stages.append(Estimate("generate", seconds, 1.0 + 6 * video_gb))
+    elif generator == "released":
+        window, branches = min(frames, WINDOW), 2 if settings.generator.guidance > 1 else 1
+        one_pass = transformer_gflop(window, height, width, settings.generator.reference)
+        passes = steps * branches * len(windows(frames))
+        codec = pixels * (_CODEC_ENCODE + _CODEC_DECODE)
+        weights = TRANSFORMER_5B["parameters"] * bytes_per_number / 1e9
+        tokens = ((window - 1) // 4 + 1) * (height // 16) * (width // 16)
+        # About twelve maps of the model's width are alive at once inside a block.
+        activations = tokens * 3072 * 12 * branches * bytes_per_number / 1e9
+        seconds = (passes * one_pass + codec) / gflops
+        stages.append(Estimate("generate", seconds, weights + activations + video_gb))
+    return stages
 
 
 def duration(seconds: float) -> str:
@@ -159,6 +120,7 @@ def hole_bar(holes: list[float], width: int = 49) -> str:
     """The share of holes over time as one line of block characters."""
     if not holes:
         return ""
-    picks = [holes[round(i * (len(holes) - 1) / max(min(width, len(holes)) - 1, 1))]
-             for i in range(min(width, len(holes)))]  # fmt: skip
+    count = min(width, len(holes))
+    picks = (holes[round(i * (len(holes) - 1) / max(count - 1, 1))] for i in range(count))
+    # Full at half of the pixels: a render with more holes than that is beyond telling apart.
     return "".join(_BARS[min(8, round(share * 16))] for share in picks)

@@ -62,7 +62,7 @@ class RefBlock(CogVideoXBlock):
         # Inside a tuple the attention is called but not registered; the model registers it.
         self._attends = (reference_attention,)
 
-    def forward(
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]: the model calls its own blocks
         self,
         hidden_states: Float[Tensor, "B view D"],
         encoder_hidden_states: Float[Tensor, "B text D"],

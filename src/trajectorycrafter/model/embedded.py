@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DDIMScheduler
+from diffusers import DDIMScheduler, ModelMixin
 from jaxtyping import Float
 from torch import Tensor
 
@@ -60,7 +60,10 @@ class EmbeddedModel:
         """
         folder = Path(folder or WEIGHTS)
         check_weights(folder)
-        kinds = {"transformer": DualStreamTransformer, "codec": SpaceToDepthCodec}
+        kinds: dict[str, type[ModelMixin]] = {
+            "transformer": DualStreamTransformer,
+            "codec": SpaceToDepthCodec,
+        }
         if (folder / "decoder").is_dir():
             kinds["decoder"] = RenderDecoder
         parts: dict[str, Any] = {"decoder": None}

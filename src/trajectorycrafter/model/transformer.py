@@ -170,7 +170,7 @@ class DualStreamTransformer(ModelMixin, ConfigMixin, CacheMixin, PeftAdapterMixi
 
     @classmethod
     def from_pretrained(
-        cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any
+        cls, pretrained_model_name_or_path: str | os.PathLike[str] | None, **kwargs: Any
     ) -> "DualStreamTransformer":
         """Load strictly from a (sharded) safetensors folder or hub id, as diffusers does otherwise.
 
@@ -179,6 +179,8 @@ class DualStreamTransformer(ModelMixin, ConfigMixin, CacheMixin, PeftAdapterMixi
             ValueError: If the weights are pickles, or if a tensor is missing, unexpected or of
                 another shape; every such tensor is named.
         """
+        if pretrained_model_name_or_path is None:
+            raise ValueError("Expected a folder or hub id of weights.")
         folder = model_folder(pretrained_model_name_or_path, kwargs.pop("subfolder", None))
         overrides = {k: v for k, v in kwargs.items() if k in cls._get_init_keys(cls)}
         settings: Any = cls.load_config(folder)

@@ -14,7 +14,7 @@ WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
-def model_folder(path_or_repo: str | os.PathLike, subfolder: str | None = None) -> Path:
+def model_folder(path_or_repo: str | os.PathLike[str], subfolder: str | None = None) -> Path:
     """The local folder of a model; a hub id is downloaded, safetensors and JSON only.
 
     Raises:

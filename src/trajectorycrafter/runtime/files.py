@@ -7,14 +7,14 @@ name; whoever writes from several processes gives each its own path.
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def whole(path: Path) -> Generator[Path, None, None]:
     """A hidden temporary path beside `path`, whose file or folder takes that name if all goes well.
 
     It has the same suffix. What was at `path` stays until then; the folders above it are made.
@@ -79,8 +79,8 @@ class JsonLines:
         """All whole lines; none if there is no such file."""
         if not self.path.exists():
             return []
-        whole = self.path.read_bytes().rpartition(b"\n")[0].decode("utf-8")
-        return [json.loads(line) for line in whole.split("\n") if line.strip()]
+        lines = self.path.read_bytes().rpartition(b"\n")[0].decode("utf-8").split("\n")
+        return [json.loads(line) for line in lines if line.strip()]
 
     def keep(self, lines: list[dict[str, Any]]) -> None:
         """Replace the log by these lines."""

@@ -6,7 +6,7 @@ compute it hundreds of times slower than float32.
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -68,7 +68,7 @@ class Cost:
 
 
 @contextmanager
-def measured() -> Iterator[Cost]:
+def measured() -> Generator[Cost, None, None]:
     """Time a block and watch its memory; the yielded `Cost` is filled in when the block ends."""
     cost, process, done = Cost(), psutil.Process(), threading.Event()
     peak = [process.memory_info().rss]

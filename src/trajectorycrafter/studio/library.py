@@ -20,7 +20,7 @@ from pathlib import Path
 from ..config.studio import Limits
 from ..runtime.files import whole, write_json
 from ..video.clip import Video
-from ..video.reading import FrameChoice, VideoInfo, demo_clip, probe
+from ..video.reading import DEMO_CLIP, FrameChoice, VideoInfo, probe
 
 ID = re.compile(r"[0-9a-f]{32}")
 """Of visitors, clips and jobs: 128 random bits."""
@@ -182,7 +182,7 @@ def shipped_clips() -> list[Clip]:
     """The clips of the package."""
     return [
         Clip.of(path.stem, path.stem.replace("_", " "), path, shipped=True)
-        for path in sorted(demo_clip().parent.glob("*.mp4"))
+        for path in sorted(DEMO_CLIP.parent.glob("*.mp4"))
     ]
 
 

@@ -1,8 +1,7 @@
 """Moving pictures and their depth: the two values that every stage passes on.
 
 The one thing a reader would get wrong: frames are `T 3 H W`, RGB, float32 in [0, 1], always. Other
-ranges and layouts exist only where files are decoded or encoded (`reading.py`,
-`writing.py`).
+ranges and layouts exist only where files are decoded or encoded (`reading.py`, `writing.py`).
 """
 
 from dataclasses import dataclass
@@ -64,7 +63,7 @@ class Depth(Frames):
     valid: Bool[Tensor, "T 1 H W"]
     """True where `z` can be trusted to be a surface."""
     K: Float[Tensor, "T 3 3"] | None = None
-    """Intrinsics in pixels (centres at +0.5) if the estimator knows them."""
+    """Intrinsics in pixels (centers at +0.5) if the estimator knows them."""
 
     @classmethod
     def of(cls, z: Float[Tensor, "T 1 H W"], K: Float[Tensor, "T 3 3"] | None = None) -> "Depth":

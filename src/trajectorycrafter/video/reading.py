@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".exr")
 IMAGE_FPS = 24.0
 """Rate given to images, which carry none."""
+DEMO_CLIP = Path(__file__).parents[1] / "assets" / "clips" / "park_walk.mp4"
+"""The clip that ships with the package: a walk in a park, 97 frames, fixed camera (BSD-3)."""
 SMALLEST_SIDE = 8
 """Pixels; what is smaller is a mistake, not a clip."""
 
@@ -174,11 +176,6 @@ class VideoInfo:
         return self.frames / self.fps
 
 
-def demo_clip() -> Path:
-    """The clip that ships with the package: a walk in a park, 97 frames, fixed camera (BSD-3)."""
-    return Path(__file__).parents[1] / "assets" / "clips" / "park_walk.mp4"
-
-
 def clip_path(clip: str | Path, folder: Path = Path()) -> Path:
     """Where a clip lies: the word `demo` is the shipped one, all else a path.
 
@@ -187,12 +184,12 @@ def clip_path(clip: str | Path, folder: Path = Path()) -> Path:
     Args:
         folder: what a relative path counts from.
     """
-    return demo_clip() if clip == "demo" else folder / Path(clip).expanduser()
+    return DEMO_CLIP if clip == "demo" else folder / Path(clip).expanduser()
 
 
 def clip_text(clip: Path, text: str) -> str:
     """What `clip_path` reads as a clip that lies at `text`."""
-    if clip == demo_clip():
+    if clip == DEMO_CLIP:
         return "demo"
     return "./demo" if text == "demo" else text
 
@@ -375,7 +372,7 @@ def _past_end(path: Path, start: int, total: int) -> ValueError:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
+def _opened(path: Path) -> Generator[tuple[Any, Any], None, None]:
     """The container and its video stream."""
     try:
         # An absolute path is never taken for a protocol; without patterns a name may hold a %.
@@ -490,7 +487,7 @@ def _key_frame_and_time(path: Path, start: int) -> tuple[int, int] | None:
 
 
 @contextmanager
-def _pillow_opened(path: Path) -> Iterator[Image.Image]:
+def _pillow_opened(path: Path) -> Generator[Image.Image, None, None]:
     try:
         with Image.open(path) as image:
             yield image

@@ -1,7 +1,7 @@
 """Where clips are encoded: H.264 files and folders of PNGs, whole or not at all.
 
-The one thing a reader would get wrong: the colour conversion is done here and not by FFmpeg's
-scaler, which would put the colour samples half a pixel off.
+The one thing a reader would get wrong: the color conversion is done here and not by FFmpeg's
+scaler, which would put the color samples half a pixel off.
 """
 
 import math
@@ -80,7 +80,7 @@ def _encode_mp4(video: "Video", path: Path, crf: int) -> None:
     rate = Fraction(video.fps).limit_denominator(1001)
     with av.open(str(path.absolute()), "w", options={"movflags": "+faststart"}) as container:
         # Without the macroblock tree, whose rounding differs from run to run on some processors:
-        # equal frames shall give equal files.
+        # equal frames must give equal files.
         options = {"crf": str(crf), "x264-params": "mbtree=0"}
         stream = container.add_stream("libx264", rate=rate, options=options)
         stream.height, stream.width = video.height + video.height % 2, video.width + video.width % 2
@@ -96,7 +96,7 @@ def _encode_mp4(video: "Video", path: Path, crf: int) -> None:
 def _to_yuv(pixels: Float32[np.ndarray, "H W 3"]) -> av.VideoFrame:
     """BT.709, limited range, 4:2:0.
 
-    FFmpeg's scaler would put the colour samples into the middle of four pixels, but H.264 without
+    FFmpeg's scaler would put the color samples into the middle of four pixels, but H.264 without
     further notice has them at the left two, and players (our reader too) go by that: a shift of
     half a pixel. So the samples are taken here, at the left.
     """
@@ -105,18 +105,16 @@ def _to_yuv(pixels: Float32[np.ndarray, "H W 3"]) -> av.VideoFrame:
     # Written out, since a matrix product may round differently from run to run.
     luma = 0.2126 * even[..., 0] + 0.7152 * even[..., 1] + 0.0722 * even[..., 2]
     blue, red = (even[..., 2] - luma) / 1.8556, (even[..., 0] - luma) / 1.5748
-    planes = [16 + 219 * luma, *(128 + 224 * _quartered(chroma) for chroma in (blue, red))]
+    planes = [16 + 219 * luma]
+    for chroma in (blue, red):
+        # Every second column, smoothed by 1-2-1, and the mean of every two rows.
+        sides = np.pad(chroma, ((0, 0), (1, 0)), mode="edge")
+        columns = (sides[:, :-1:2] + 2 * sides[:, 1::2] + chroma[:, 1::2]) / 4
+        planes.append(128 + 224 * ((columns[::2] + columns[1::2]) / 2))
     packed = np.concatenate([plane.ravel() for plane in planes]).round().astype(np.uint8)
     frame = av.VideoFrame.from_ndarray(packed.reshape(-1, even.shape[1]), format="yuv420p")
     _tag_bt709(frame)
     return frame
-
-
-def _quartered(plane: Float32[np.ndarray, "H W"]) -> Float32[np.ndarray, "h w"]:
-    """Every second column, smoothed by 1-2-1, and the mean of every two rows."""
-    sides = np.pad(plane, ((0, 0), (1, 0)), mode="edge")
-    columns = (sides[:, :-1:2] + 2 * sides[:, 1::2] + plane[:, 1::2]) / 4
-    return (columns[::2] + columns[1::2]) / 2
 
 
 def _tag_bt709(target: Any) -> None:

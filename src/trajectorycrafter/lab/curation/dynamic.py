@@ -16,7 +16,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from ...config.curation import Curation
-from ...depth.scene_scale import scene_radius
+from ...depth.estimator import scene_radius
 from ...geometry.cameras import Cameras
 from ...rendering.completion import fill
 from ...rendering.memory import other_moments
