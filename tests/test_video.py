@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from trajectorycrafter.video import reading, writing
+from trajectorycrafter.video import decoding, writing
 from trajectorycrafter.video.clip import Video
 from trajectorycrafter.video.reading import (
     DEMO_CLIP,
@@ -215,16 +215,24 @@ def test_rotation_of_the_display_matrix(
     assert quarters(fitted.frames[0]) == expected
 
 
-def test_variable_rate_plays_at_its_average(tmp_path: Path) -> None:
+def test_a_variable_rate_is_made_constant(tmp_path: Path) -> None:
     times = [0, 40, 240, 280, 480, 520, 720, 760]  # gaps of 40 and 200 ms
     for name in ("vfr.mp4", "vfr.mkv"):
         path = encode(tmp_path / name, numbered(8), times=times, rate=25)
-        video = Video.read(path)
-        assert indices(video) == list(range(8))
-        # Whether the last frame's length counts is the container's choice: 8 frames in 760 or 800
-        # ms, or 7 gaps in 760 ms.
-        assert 9.2 <= video.fps <= 10.5
-        assert probe(path).fps == video.fps
+        video, info = Video.read(path), probe(path)
+        assert video.fps == info.fps == 25 and "frame rate varies" in info.notes[0]
+        assert indices(video) == [0, 1, 1, 1, 1, 1, 2, 3, 3, 3, 3, 3, 4, 5, 5, 5, 5, 5, 6, 7]
+        assert info.frames == len(video)
+        part = Video.read(path, FrameChoice(start=6, stride=2, count=4))
+        assert torch.equal(part.frames, video.frames[6:14:2]) and part.fps == 12.5
+        slow = Video.read(path, FrameChoice(fps=5))
+        assert slow.fps == 5 and indices(slow) == [0, 1, 3, 5]
+
+
+def test_a_constant_rate_is_resampled_on_demand(clip: Path) -> None:
+    assert indices(Video.read(clip, FrameChoice(fps=5))) == [0, 2, 4, 6, 8, 10]
+    assert indices(Video.read(clip, FrameChoice(fps=20)))[:5] == [0, 0, 1, 1, 2]
+    assert probe(clip).shown is None
 
 
 def yuv(bars: np.ndarray, red: float, blue: float, full: bool) -> np.ndarray:
@@ -322,13 +330,13 @@ def test_a_late_start_skips_what_comes_before(
     path = encode(tmp_path / "long.mp4", numbered(200, step=1), prepare=groups)
     decoded = []
 
-    def counting(container: object, stream: object) -> Iterator:
-        for picture in original(container, stream):
+    def counting(*given: object) -> Iterator:
+        for picture in original(*given):
             decoded.append(picture)
             yield picture
 
-    original = reading._decoded
-    monkeypatch.setattr(reading, "_decoded", counting)
+    original = decoding.decoded
+    monkeypatch.setattr(decoding, "decoded", counting)
     video = Video.read(path, FrameChoice(start=150, count=2))
     assert indices(video, step=1) == [150, 151]
     assert len(decoded) < 30

@@ -2,84 +2,50 @@
 
 The one thing a reader would get wrong: frames are counted in the order of presentation, and
 `start`, `stride` and `count` choose by that index, not by time. A file with a variable frame rate
-therefore plays at its average rate afterwards.
+is resampled to a constant one first.
 
-What is read is what a player shows: rotation from the display matrix (or EXIF), square pixels, the
-file's own color matrix and range, transparency over black. Interlaced fields are not separated,
-and HDR transfer curves are kept as they are.
+What is read is what a player shows on a standard screen: upright by display matrix or EXIF, square
+pixels, the file's own colors (`colors.py`), fields joined, a constant rate.
 """
 
-import itertools
 import math
 import re
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from collections import Counter
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal
 
-import av
 import numpy as np
 import psutil
-from av.error import EOFError as EndOfFile
-from av.error import FFmpegError, InvalidDataError
-from av.stream import Disposition
-from jaxtyping import UInt8, UInt16
-from PIL import Image, ImageOps, ImageSequence
+
+from .colors import SCALING, Pixels, is_deep, matrix_of, standard
+from .decoding import (
+    IMAGE_FPS,
+    IMAGE_SUFFIXES,
+    DamagedError,
+    Picture,
+    decoded,
+    first_of,
+    is_pillow,
+    opened,
+    past_end,
+    pictures_of,
+    pillow_timing,
+    remarks,
+    timeline,
+)
 
 if TYPE_CHECKING:
     from .clip import Video
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".exr")
-IMAGE_FPS = 24.0
-"""Rate given to images, which carry none."""
+_ALIKE = {".jpeg": ".jpg", ".tiff": ".tif"}
+
 DEMO_CLIP = Path(__file__).parents[1] / "assets" / "clips" / "park_walk.mp4"
 """The clip that ships with the package: a walk in a park, 97 frames, fixed camera (BSD-3)."""
 SMALLEST_SIDE = 8
 """Pixels; what is smaller is a mistake, not a clip."""
-
-# Pillow reads these: FFmpeg knows neither mirrored EXIF orientations nor animated WebP.
-_PILLOW_SUFFIXES = (".jpg", ".jpeg", ".webp")
-# FFmpeg shows plain text as pictures of a terminal.
-_TEXT_FORMATS = ("tty", "bin", "xbin", "adf", "idf")
-# Bicubic (widened when shrinking, so that nothing aliases), full chroma both ways, exact rounding.
-_SCALING = 0x4 | 0x2000 | 0x4000 | 0x40000
-# A frame this far in is reached by a key frame instead of from the beginning.
-_SEEK_FROM = 32
-# Packets come in decoding order; pictures are reordered by at most 16 of them.
-_REORDERING = 64
-
-Pixels: TypeAlias = UInt8[np.ndarray, "_ _ 3"] | UInt16[np.ndarray, "_ _ 3"]
-
-
-@dataclass(frozen=True)
-class _Picture:
-    """A decoded frame and how it is to be shown."""
-
-    frame: av.VideoFrame
-    aspect: Fraction = Fraction(1)
-    """Width of a pixel over its height."""
-
-    @property
-    def time(self) -> float:
-        """When it is shown, in ticks of its stream; infinity if it does not say."""
-        return math.inf if self.frame.pts is None else float(self.frame.pts)
-
-    @property
-    def quarter_turns(self) -> int:
-        """Counter-clockwise turns that bring it upright."""
-        return round(self.frame.rotation / 90) % 4
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width as shown: upright, with square pixels."""
-        height, width = self.frame.height, max(1, round(self.frame.width * self.aspect))
-        return (width, height) if self.quarter_turns % 2 else (height, width)
-
-
-class _DamagedError(ValueError):
-    """The file could be decoded only up to here."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +68,8 @@ class FrameChoice:
     """How a clip of another shape meets the size: cut, put between black bars, or distorted."""
     multiple: int = 1
     """Height and width are multiples of this; the clip's own shape is rounded to it."""
+    fps: float | None = None
+    """Frames per second, before the stride; None: the clip's own, made constant if it varies."""
 
     def __post_init__(self) -> None:
         """Raises ValueError for a number out of range, `size` together with `pixels`, an unknown
@@ -115,6 +83,8 @@ class FrameChoice:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} is at least 1, or None; got {value}.")
+        if self.fps is not None and not (math.isfinite(self.fps) and self.fps > 0):
+            raise ValueError(f"fps is a number above 0, or None; got {self.fps}.")
         if self.fit not in ("crop", "pad", "stretch"):
             raise ValueError(f"fit is crop, pad or stretch; got {self.fit!r}.")
         if self.size is None:
@@ -170,6 +140,10 @@ class VideoInfo:
     width: int
     codec: str
     has_audio: bool
+    notes: tuple[str, ...] = ()
+    """What a viewer should know of how the clip is read."""
+    shown: tuple[tuple[int, int], ...] | None = None
+    """Which frame of the file each one is, and when that is shown; None: each once, in order."""
 
     @property
     def seconds(self) -> float:
@@ -194,11 +168,11 @@ def clip_text(clip: Path, text: str) -> str:
     return "./demo" if text == "demo" else text
 
 
-# ---------------------------------------------------------------------------------------- reading
-
-
-def probe(path: str | Path) -> VideoInfo:
+def probe(path: str | Path, fps: float | None = None) -> VideoInfo:
     """Length, rate and size of a clip, decoding one frame of it at most.
+
+    Args:
+        fps: frames per second to which it will be resampled in time; for images, their rate.
 
     Raises:
         FileNotFoundError: there is nothing at `path`.
@@ -206,32 +180,50 @@ def probe(path: str | Path) -> VideoInfo:
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"There is no file or folder {path}.")
-    if path.is_file() and path.stat().st_size == 0:
-        raise ValueError(f"{path} is empty; expected a video or an image.")
+        raise FileNotFoundError(_nothing_at(path))
     if path.is_dir():
         files = _images_of(path)
-        return VideoInfo(len(files), IMAGE_FPS, *_first_picture(files[0]).size, "images", False)
-    if path.suffix.lower() in _PILLOW_SUFFIXES:
-        size = _first_picture(path).size
-        return VideoInfo(*_pillow_timing(path), *size, path.suffix[1:].lower(), False)
-    with _opened(path) as (container, stream):
-        count, unit = stream.frames, float(stream.time_base or 1)
-        fps = float(stream.average_rate or stream.guessed_rate or IMAGE_FPS)
+        size = first_of(pictures_of(files[0]), files[0]).size
+        return VideoInfo(len(files), fps or IMAGE_FPS, *size, "images", False)
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path} is empty; expected a video or an image.")
+    if is_pillow(path):
+        size = first_of(pictures_of(path), path).size
+        count, own = pillow_timing(path)
+        return VideoInfo(count, fps or own, *size, path.suffix[1:].lower(), False)
+    with opened(path) as (container, stream):
         codec, sound = stream.codec_context.name, bool(container.streams.audio)
-        size = _first_of(_decoded(container, stream), path).size
-    if count:
-        return VideoInfo(count, IMAGE_FPS if count == 1 else fps, *size, codec, sound)
-    # A container that does not count its frames names a rate by its first few, if at all.
-    with _opened(path) as (container, stream):
-        times = [packet.pts for packet in _packets(container, stream)]
-    if len(times) < 2:
-        return VideoInfo(len(times), IMAGE_FPS, *size, codec, sound)
-    if None not in times and max(times) > min(times):
-        measured = (len(times) - 1) / ((max(times) - min(times)) * unit)
-        # Where the name agrees it is exact, while the times are rounded.
-        fps = fps if abs(measured / fps - 1) < 0.01 else measured
-    return VideoInfo(len(times), fps, *size, codec, sound)
+        line = timeline(path, container, stream, exact=fps is not None)
+        picture = first_of(decoded(path, container, stream), path)
+        notes = remarks(picture, line, container)
+    height, width = picture.size
+    if line.count == 1:
+        return VideoInfo(1, fps or IMAGE_FPS, height, width, codec, sound, tuple(notes))
+    rate, shown = fps or line.fps, None
+    if line.varies and fps is None:
+        rate = line.even_fps
+        notes.append(
+            f"the clip's frame rate varies; it is played at {rate:.4g} frames per second, slower "
+            "parts with repeated frames (--fps N for another rate)"
+        )
+    if line.stamps and (line.varies or abs(rate / line.fps - 1) > 1e-6):
+        shown = tuple(line.retimed(rate))
+    elif not line.stamps and fps is not None and abs(fps / line.fps - 1) > 1e-6:
+        raise ValueError(f"{path} does not say when its frames are shown; leave --fps out.")
+    count = line.count if shown is None else len(shown)
+    return VideoInfo(count, rate, height, width, codec, sound, tuple(notes), shown)
+
+
+def _nothing_at(path: Path) -> str:
+    """Why there is no clip at `path`, and what can be given."""
+    text = str(path)
+    if re.match(r"[a-z]{2,}:/", text):
+        return f"{text} is a web address; download the clip first and give the file."
+    if text == "-":
+        return "A clip cannot be read from standard input; give a file."
+    if re.search(r"%0?\d*d|[*?]", text):
+        return f"{text} is a pattern; give the folder of the images, here {path.parent}."
+    return f"There is no file or folder {path}."
 
 
 def read_video(path: str | Path, choice: FrameChoice, info: VideoInfo | None = None) -> "Video":
@@ -253,7 +245,7 @@ def read_video(path: str | Path, choice: FrameChoice, info: VideoInfo | None = N
     from .clip import Video
 
     path = Path(path)
-    info = info or probe(path)
+    info = info or probe(path, choice.fps)
     pixels = _read_folder(path, choice) if path.is_dir() else _read_file(path, choice, info)
     frames = torch.empty(len(pixels), 3, *pixels[0].shape[:2])
     for index in range(len(pixels)):
@@ -269,7 +261,7 @@ def _read_file(path: Path, choice: FrameChoice, info: VideoInfo) -> list[Pixels]
     pixels: list[Pixels] = []
     size, total, damaged = (0, 0), 0, False
     try:
-        with closing(_pictures_of(path, choice.start)) as pictures:
+        with closing(_in_time(path, choice.start, info)) as pictures:
             for index, picture in enumerate(pictures, choice.start):
                 total = index + 1
                 if len(pixels) == choice.count:
@@ -278,12 +270,29 @@ def _read_file(path: Path, choice: FrameChoice, info: VideoInfo) -> list[Pixels]
                     continue
                 if not pixels:
                     left = 1 + (info.frames - index) // choice.stride
-                    size = _planned_size(path, picture, choice, choice.count or left)
+                    size = _planned_size(path, picture, choice, min(choice.count or left, left))
                 pixels.append(_fitted(picture, choice, size))
-    except _DamagedError:
+    except DamagedError:
         damaged = True
     _check_count(path, choice, len(pixels), total or info.frames, damaged)
     return pixels
+
+
+def _in_time(path: Path, start: int, info: VideoInfo) -> Generator[Picture, None, None]:
+    """The frames of a file from `start` on, repeated or left out as the rate demands."""
+    if info.shown is None:
+        yield from pictures_of(path, start)
+        return
+    if start >= len(info.shown):
+        raise past_end(path, start, len(info.shown))
+    pictures = pictures_of(path, info.shown[start][0])
+    picture = next(pictures, None)
+    for _, stamp in info.shown[start:]:
+        while picture is not None and picture.time < stamp:
+            picture = next(pictures, None)
+        if picture is None:
+            return
+        yield picture
 
 
 def _read_folder(path: Path, choice: FrameChoice) -> list[Pixels]:
@@ -291,11 +300,11 @@ def _read_folder(path: Path, choice: FrameChoice) -> list[Pixels]:
     files = _images_of(path)
     chosen = files[choice.start :: choice.stride][: choice.count]
     _check_count(path, choice, len(chosen), len(files), damaged=False)
-    first = _first_picture(chosen[0])
+    first = first_of(pictures_of(chosen[0]), chosen[0])
     size = _planned_size(path, first, choice, len(chosen))
     pixels: list[Pixels] = []
     for file in chosen:
-        picture = _first_picture(file)
+        picture = first_of(pictures_of(file), file)
         if picture.size != first.size:
             raise ValueError(
                 f"The images of {path} differ in size: {chosen[0].name} is "
@@ -315,6 +324,15 @@ def _images_of(folder: Path) -> list[Path]:
     ]
     if not files:
         raise ValueError(f"{folder} has no images; expected files like 00000.png.")
+    kinds = Counter(_ALIKE.get(file.suffix.lower(), file.suffix.lower()) for file in files)
+    series = Counter(re.sub(r"\d+", "#", file.stem) for file in files)
+    if len(kinds) > 1 or 1 < len(series) < len(files):
+        found = kinds if len(kinds) > 1 else series
+        several = ", ".join(f"{count} of {name}" for name, count in found.most_common(4))
+        raise ValueError(
+            f"{folder} holds images of more than one series ({several}); a clip is one series of "
+            "one kind. Move the others to a folder of their own."
+        )
 
     def natural(file: Path) -> list[tuple[int, str]]:
         return [(int(n or 0), text) for n, text in re.findall(r"(\d+)|(\D+)", file.name)]
@@ -323,7 +341,7 @@ def _images_of(folder: Path) -> list[Path]:
 
 
 def _planned_size(
-    path: Path, picture: _Picture, choice: FrameChoice, frames: int
+    path: Path, picture: Picture, choice: FrameChoice, frames: int
 ) -> tuple[int, int]:
     """Height and width of the result, if it is of use and fits into memory."""
     if min(picture.size) < SMALLEST_SIDE:
@@ -354,7 +372,7 @@ def _check_count(path: Path, choice: FrameChoice, got: int, total: int, damaged:
             f"Repair the file or ask for frames before the damage."
         )
     if got == 0:
-        raise _past_end(path, choice.start, total)
+        raise past_end(path, choice.start, total)
     if choice.count is not None and not choice.shorter_ok:
         raise ValueError(
             f"Expected {choice.count} frames, but {path} has {total} and {chosen} leave {got}; "
@@ -362,180 +380,17 @@ def _check_count(path: Path, choice: FrameChoice, got: int, total: int, damaged:
         )
 
 
-def _past_end(path: Path, start: int, total: int) -> ValueError:
-    return ValueError(
-        f"start={start} lies past the end: {path} has {total} frames, counted from 0."
-    )
-
-
-# -------------------------------------------------------------------------- files into pictures
-
-
-@contextmanager
-def _opened(path: Path) -> Generator[tuple[Any, Any], None, None]:
-    """The container and its video stream."""
-    try:
-        # An absolute path is never taken for a protocol; without patterns a name may hold a %.
-        container = av.open(str(path.absolute()), options={"pattern_type": "none"})
-    except FFmpegError as error:
-        if isinstance(error, OSError):
-            raise
-        raise ValueError(
-            f"{path} is not a video or image that can be read, or it is cut off or without frames "
-            f"({error.strerror})."
-        ) from error
-    with container:
-        if container.format.name in _TEXT_FORMATS:
-            raise ValueError(f"{path} is a text, not a video or an image.")
-        cover = Disposition.attached_pic  # of music
-        streams = [s for s in container.streams.video if not s.disposition & cover]
-        if not streams:
-            found = "sound but no pictures" if container.streams.audio else "no pictures"
-            raise ValueError(f"{path} has {found}; expected a video or an image.")
-        best = container.streams.best("video")
-        stream: Any = best if best in streams else streams[0]
-        if stream.codec_context is None:
-            raise ValueError(f"The pictures of {path} are in a codec that FFmpeg cannot decode.")
-        stream.thread_type = "AUTO"
-        yield container, stream
-
-
-def _first_picture(path: Path) -> _Picture:
-    return _first_of(_pictures_of(path), path)
-
-
-def _first_of(pictures: Iterator[_Picture], path: Path) -> _Picture:
-    try:
-        picture = next(pictures, None)
-    except _DamagedError:
-        picture = None
-    if picture is None:
-        raise ValueError(f"{path} has no frame that can be decoded.")
-    return picture
-
-
-def _pictures_of(path: Path, start: int = 0) -> Generator[_Picture, None, None]:
-    """The frames of a file from `start` on, in the order of presentation."""
-    if path.suffix.lower() in _PILLOW_SUFFIXES:
-        yield from _pillow_pictures(path, start)
-        return
-    wanted = _key_frame_and_time(path, start) if start >= _SEEK_FROM else None
-    if wanted is not None:
-        with _opened(path) as (container, stream):
-            container.seek(wanted[0], stream=stream, backward=True)
-            pictures = _decoded(container, stream)
-            first = next(pictures, None)
-            # Some containers seek past the key frame; then only counting from the beginning helps.
-            if first is not None and first.time <= wanted[1]:
-                rest = itertools.chain([first], pictures)
-                yield from (picture for picture in rest if picture.time >= wanted[1])
-                return
-    with _opened(path) as (container, stream):
-        yield from itertools.islice(_decoded(container, stream), start, None)
-
-
-def _decoded(container: Any, stream: Any) -> Iterator[_Picture]:
-    """The frames from here on, up to the end or the first damage.
-
-    Raises:
-        _DamagedError: after the last frame before the damage. Packets that cannot be decoded before
-            any frame could are no damage: recordings of broadcasts begin so.
-    """
-    aspect = Fraction(stream.sample_aspect_ratio or 1)
-    begun, damaged = False, False
-    packets = container.demux(stream)
-    while not damaged:
-        try:
-            packet = next(packets)
-            damaged = packet.is_corrupt and begun
-            # The frames that wait inside the decoder are good; a broken packet would discard them.
-            frames = stream.codec_context.decode(None) if damaged else packet.decode()
-        except (StopIteration, EndOfFile):
-            break
-        except FFmpegError as error:
-            if isinstance(error, OSError):
-                raise
-            damaged, frames = begun, []
-        for frame in frames:
-            begun = True
-            yield _Picture(frame, aspect)
-    entries = stream.index_entries
-    if damaged or (len(entries) and entries[-1].pos + entries[-1].size > container.size):
-        raise _DamagedError
-
-
-def _packets(container: Any, stream: Any) -> Iterator[Any]:
-    """The packets of frames that will be shown, without decoding them."""
-    try:
-        yield from (p for p in container.demux(stream) if p.size and not p.is_discard)
-    except InvalidDataError:
-        return  # Decoding will meet the damage again, and report it.
-
-
-def _key_frame_and_time(path: Path, start: int) -> tuple[int, int] | None:
-    """When frame `start` is shown, and where the key frame before it is; None if unknowable."""
-    with _opened(path) as (container, stream):
-        packets = itertools.islice(_packets(container, stream), start + _REORDERING)
-        stamps = [(packet.pts, packet.dts, packet.is_keyframe) for packet in packets]
-    if any(pts is None or dts is None for pts, dts, _ in stamps):
-        return None
-    if len(stamps) <= start:
-        raise _past_end(path, start, len(stamps))
-    time = sorted(pts for pts, _, _ in stamps)[start]
-    keys = [(pts, dts) for pts, dts, is_key in stamps if is_key and pts <= time]
-    return (max(keys)[1], time) if keys else None
-
-
-@contextmanager
-def _pillow_opened(path: Path) -> Generator[Image.Image, None, None]:
-    try:
-        with Image.open(path) as image:
-            yield image
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} is not an image that can be read ({error}).") from error
-
-
-def _pillow_pictures(path: Path, start: int) -> Iterator[_Picture]:
-    with _pillow_opened(path) as image:
-        for frame in itertools.islice(ImageSequence.Iterator(image), start, None):
-            upright = ImageOps.exif_transpose(frame).convert("RGBA")
-            yield _Picture(av.VideoFrame.from_ndarray(np.asarray(upright), format="rgba"))
-
-
-def _pillow_timing(path: Path) -> tuple[int, float]:
-    """Number of frames and average frames per second."""
-    with _pillow_opened(path) as image:
-        durations = []
-        for frame in ImageSequence.Iterator(image):
-            frame.load()  # The duration is known only then.
-            durations.append(frame.info.get("duration", 0))
-    total = sum(durations)
-    return len(durations), 1000 * len(durations) / total if total else IMAGE_FPS
-
-
-# ------------------------------------------------------------------------- pictures into pixels
-
-
-def _fitted(picture: _Picture, choice: FrameChoice, size: tuple[int, int]) -> Pixels:
+def _fitted(picture: Picture, choice: FrameChoice, size: tuple[int, int]) -> Pixels:
     """A decoded frame as RGB at its final size, upright, over black."""
-    frame, parts = picture.frame, picture.frame.format.components
-    if any(part.is_alpha for part in parts) or frame.format.has_palette:
-        frame = _over_black(frame)
+    (swap, mirror_x, mirror_y), scaled = picture.upright, choice.scaled_size(*picture.size, size)
+    frame = standard(picture.frame)
     # Resampled and converted in one step, in 16 bits where the file has more than 8.
-    deep = max(part.bits for part in frame.format.components) > 8
-    # Files that do not name their color matrix mean what players assume: BT.709 from HD on.
-    untagged = frame.colorspace == 2 and not frame.format.is_rgb
-    matrix = "ITU709" if untagged and (frame.width >= 1280 or frame.height > 576) else None
-    scaled, turns = choice.scaled_size(*picture.size, size), picture.quarter_turns
-    height, width = scaled[::-1] if turns % 2 else scaled
-    converted = frame.reformat(
-        width,
-        height,
-        "rgb48le" if deep else "rgb24",
-        src_colorspace=matrix,
-        interpolation=_SCALING,
-    )
-    pixels = np.rot90(converted.to_ndarray(), turns)
+    height, width = scaled[::-1] if swap else scaled
+    kind, matrix = "rgb48le" if is_deep(frame) else "rgb24", matrix_of(frame)
+    converted = frame.reformat(width, height, kind, src_colorspace=matrix, interpolation=SCALING)
+    pixels = converted.to_ndarray()
+    pixels = pixels.swapaxes(0, 1) if swap else pixels
+    pixels = pixels[:: -1 if mirror_y else 1, :: -1 if mirror_x else 1]
     for axis, wanted in enumerate(size):  # the middle is cut out, or stands between black bars
         spare = pixels.shape[axis] - wanted
         if spare > 0:
@@ -545,12 +400,3 @@ def _fitted(picture: _Picture, choice: FrameChoice, size: tuple[int, int]) -> Pi
             bars[axis] = (-spare // 2, -spare - (-spare // 2))
             pixels = np.pad(pixels, bars)
     return np.ascontiguousarray(pixels)
-
-
-def _over_black(frame: av.VideoFrame) -> av.VideoFrame:
-    """Blend before resampling, so that hidden colors do not bleed into visible ones."""
-    deep = max(component.bits for component in frame.format.components) > 8
-    rgba = frame.reformat(format="rgba64le" if deep else "rgba").to_ndarray()
-    shares = rgba / (65535.0 if deep else 255.0)
-    blended = (shares[..., :3] * shares[..., 3:] * 65535).round().astype(np.uint16)
-    return av.VideoFrame.from_ndarray(blended, format="rgb48le")
