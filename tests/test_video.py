@@ -14,7 +14,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 
 from trajectorycrafter.video import decoding, writing
 from trajectorycrafter.video.clip import Video
@@ -25,6 +25,7 @@ from trajectorycrafter.video.reading import (
     probe,
     read_video,
 )
+from trajectorycrafter.video.sound import Sound
 from trajectorycrafter.video.writing import write_video
 
 ROOT = Path(__file__).parents[1]
@@ -190,9 +191,13 @@ def test_pixels_become_square(tmp_path: Path) -> None:
         ((0, 1, -1, 0), ["blue", "red", "white", "green"]),
         ((-1, 0, 0, -1), ["white", "blue", "green", "red"]),
         ((0, -1, 1, 0), ["green", "white", "red", "blue"]),
+        ((-1, 0, 0, 1), ["green", "red", "white", "blue"]),
+        ((1, 0, 0, -1), ["blue", "white", "red", "green"]),
+        ((0, 1, 1, 0), ["red", "blue", "green", "white"]),
+        ((0, -1, -1, 0), ["white", "green", "blue", "red"]),
     ],
 )
-def test_rotation_of_the_display_matrix(
+def test_all_orientations_of_the_display_matrix(
     tmp_path: Path, matrix: tuple[int, int, int, int], expected: list[str]
 ) -> None:
     """The matrix is put into the track header by hand, so the direction is not our own idea."""
@@ -487,20 +492,250 @@ def test_sixteen_bit_png(tmp_path: Path) -> None:
     assert (frame - torch.from_numpy(levels / 65535)).abs().max() < 2 / 65535
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp", ".avif", ".heic"])
 @pytest.mark.parametrize(
     ("orientation", "expected"),
     [
+        (1, ["red", "green", "blue", "white"]),
         (2, ["green", "red", "white", "blue"]),
         (3, ["white", "blue", "green", "red"]),
+        (4, ["blue", "white", "red", "green"]),
+        (5, ["red", "blue", "green", "white"]),
         (6, ["blue", "red", "white", "green"]),
+        (7, ["white", "green", "blue", "red"]),
         (8, ["green", "white", "red", "blue"]),
     ],
 )
-def test_photographs_stand_upright(tmp_path: Path, orientation: int, expected: list[str]) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    Image.fromarray(corners()).save(tmp_path / "photo.jpg", exif=exif, quality=95)
-    assert quarters(Video.read(tmp_path / "photo.jpg").frames[0]) == expected
+def test_photographs_stand_upright(
+    tmp_path: Path, suffix: str, orientation: int, expected: list[str]
+) -> None:
+    if suffix == ".heic":
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    path, image = tmp_path / f"photo{suffix}", Image.fromarray(corners())
+    image.getexif()[0x0112] = orientation
+    # HEIF and AVIF have properties of their own for it, which are made of the image's EXIF.
+    image.save(path, quality=95, **({} if suffix == ".heic" else {"exif": image.getexif()}))
+    video = Video.read(path)
+    assert quarters(video.frames[0]) == expected
+    assert (video.height, video.width) == ((64, 48) if orientation > 4 else (48, 64))
+    assert (probe(path).height, probe(path).width) == (video.height, video.width)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
+def test_color_profiles_become_srgb(tmp_path: Path, suffix: str) -> None:
+    """A profile with red and blue exchanged: a picture that obeys it shows the other color."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    count = int.from_bytes(profile[128:132], "big")
+    entries = {bytes(profile[132 + 12 * i : 136 + 12 * i]): 132 + 12 * i for i in range(count)}
+    red, blue = entries[b"rXYZ"], entries[b"bXYZ"]
+    profile[red + 4 : red + 12], profile[blue + 4 : blue + 12] = (
+        profile[blue + 4 : blue + 12],
+        profile[red + 4 : red + 12],
+    )
+    path = tmp_path / f"photo{suffix}"
+    image = Image.new("RGB", (32, 32), (200, 60, 20))
+    image.save(path, icc_profile=bytes(profile), quality=100)
+    seen = Video.read(path).frames[0, :, 16, 16] * 255
+    assert seen.tolist() == pytest.approx([20, 60, 200], abs=6)
+
+
+def test_a_broken_profile_is_said_and_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Image.new("RGB", (32, 32), (200, 60, 20)).save(tmp_path / "a.png", icc_profile=b"nonsense")
+    assert (Video.read(tmp_path / "a.png").frames[0, :, 5, 5] * 255).tolist() == [200, 60, 20]
+    assert "color profile cannot be used" in caplog.text
+
+
+def hlg(light: np.ndarray) -> np.ndarray:
+    """BT.2100's curve, of light in BT.2020 on a screen of 1000 cd/m2, 1 being reference white."""
+    luma = (light @ [0.2627, 0.6780, 0.0593])[..., None]
+    scene = 0.265 * light * np.where(luma > 0, luma, 1) ** (-1 / 6)
+    a, b, c = 0.17883277, 0.28466892, 0.55991073
+    return np.where(
+        scene <= 1 / 12, np.sqrt(3 * scene), a * np.log(np.maximum(12 * scene - b, 1e-9)) + c
+    )
+
+
+def pq(light: np.ndarray) -> np.ndarray:
+    """SMPTE ST 2084, 1 being 203 cd/m2."""
+    y = (light * 203 / 10000) ** 0.1593017578125
+    return ((0.8359375 + 18.8515625 * y) / (1 + 18.6875 * y)) ** 78.84375
+
+
+@pytest.mark.parametrize(("number", "curve"), [(18, hlg), (16, pq)])
+def test_high_dynamic_range_is_mapped_to_a_standard_screen(
+    tmp_path: Path, number: int, curve: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    colors = np.array([(200, 40, 40), (40, 180, 60), (40, 60, 200), (128, 128, 128)]) / 255
+    light = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
+    to_2020 = np.array(
+        [[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]]
+    )
+    wide = np.append(light @ to_2020.T, [[4.0, 4.0, 4.0]], axis=0)  # and a light far above white
+    coded = (curve(wide).clip(0, 1) * 65535).round().astype(np.uint16)
+    image = np.repeat(np.repeat(coded[None], 32, axis=0), 32, axis=1)
+
+    path = tmp_path / "hdr.mkv"
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("ffv1", rate=10)
+        stream.height, stream.width, stream.pix_fmt = 32, 160, "yuv444p10le"
+        context = stream.codec_context
+        context.color_trc, context.color_primaries, context.colorspace = number, 9, 9
+        frame = av.VideoFrame.from_ndarray(image, format="rgb48le")
+        frame = frame.reformat(format="yuv444p10le", dst_colorspace="BT2020")
+        output.mux([*stream.encode(frame), *stream.encode(None)])
+    seen = Video.read(path).frames[0, :, 16, 16::32].T.numpy()
+    assert seen[:4] == pytest.approx(colors, abs=4 / 255)
+    assert 0.97 < seen[4].min() <= seen[4].max() <= 1
+    assert "HDR" in probe(path).notes[0]
+
+
+def test_linear_light_gets_the_curve_of_a_screen(tmp_path: Path) -> None:
+    openexr = pytest.importorskip("OpenEXR")
+    color = {"R": 0.5776, "G": 0.0212, "B": 2.0}  # of sRGB 200, 40 and more than white
+    for kind in (np.float16, np.float32):
+        channels = {name: np.full((32, 32), value, kind) for name, value in color.items()}
+        path = tmp_path / f"{kind.__name__}.exr"
+        openexr.File({"type": openexr.scanlineimage}, channels).write(str(path))
+        seen = Video.read(path).frames[0, :, 16, 16] * 255
+        assert seen.tolist() == pytest.approx([200, 40, 255], abs=1)
+
+
+def test_transparent_vp9_lies_over_black(tmp_path: Path) -> None:
+    image = np.full((48, 64, 4), 255, np.uint8)
+    image[:, 32:, 3] = 0
+    frame = av.VideoFrame.from_ndarray(image, format="rgba").reformat(format="yuva420p")
+    path = tmp_path / "alpha.webm"
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("libvpx-vp9", rate=10)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuva420p"
+        stream.metadata.update({"alpha_mode": "1"})
+        for index in range(3):
+            frame.pts = index
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    seen = Video.read(path).frames[1]
+    assert seen[:, 24, 8].min() > 0.97 and seen[:, 24, 56].max() < 0.03
+
+
+def test_fields_are_joined_to_frames(tmp_path: Path) -> None:
+    """A bar that moves between the fields shows no comb: even and odd rows agree."""
+
+    def field(index: int) -> np.ndarray:
+        image = np.full((96, 160, 3), 40, np.uint8)
+        image[:, 20 + 6 * index : 40 + 6 * index] = 220
+        return image
+
+    frames = []
+    for index in range(6):
+        woven = field(2 * index)
+        woven[1::2] = field(2 * index + 1)[1::2]
+        frames.append(woven)
+
+    def interlaced(stream: av.VideoStream) -> None:
+        stream.codec_context.flags |= 0x20000000 | 0x00040000  # interlaced motion and transform
+
+    path = encode(
+        tmp_path / "a.ts", frames, prepare=interlaced, crf="1", **{"x264-params": "tff=1"}
+    )
+    seen = Video.read(path).frames[3, 0]
+    assert len(Video.read(path)) == 6
+    assert (seen[10:80:2] - seen[11:81:2]).abs().mean() < 0.01
+    assert "interlaced" in probe(path).notes[0]
+
+
+@pytest.mark.parametrize("name", ["a.avi", "a.mkv"])
+def test_what_is_there_counts_and_not_what_the_header_says(tmp_path: Path, name: str) -> None:
+    path = encode(tmp_path / name, numbered(30), "mjpeg", "yuvj420p")
+    data = bytearray(path.read_bytes())
+    if name.endswith("avi"):
+        for tag, offset in ((b"avih", 24), (b"strh", 40)):
+            at = data.index(tag) + offset
+            data[at : at + 4] = (99_999).to_bytes(4, "little")
+    else:
+        data = data[: len(data) // 2]
+    path.write_bytes(data)
+    info = probe(path)
+    assert info.frames == len(Video.read(path, FrameChoice(count=99, shorter_ok=True))) <= 30
+    assert "cut off" in info.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["0.png", "1.png", "0.jpg", "1.jpg"], "2 of .jpg, 2 of .png"),
+        (["0.png", "1.png", "0_mask.png", "1_mask.png"], "2 of #, 2 of #_mask"),
+        (["0.png", "1.png", "cover.png"], "2 of #, 1 of cover"),
+    ],
+)
+def test_two_series_in_a_folder_are_refused(tmp_path: Path, names: list[str], found: str) -> None:
+    for name in names:
+        Image.fromarray(corners()).save(tmp_path / name)
+    with pytest.raises(ValueError, match=found):
+        probe(tmp_path)
+    with pytest.raises(ValueError, match=found):
+        Video.read(tmp_path)
+
+
+def test_a_folder_plays_at_the_rate_asked_for(tmp_path: Path) -> None:
+    for index in range(3):
+        Image.fromarray(corners()).save(tmp_path / f"{index}.png")
+    assert Video.read(tmp_path, FrameChoice(fps=12.5)).fps == 12.5
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("https://example.org/clip.mp4", "web address"),
+        ("-", "standard input"),
+        ("frames/%04d.png", "folder of the images"),
+        ("frames/*.png", "folder of the images"),
+    ],
+)
+def test_what_is_no_path_is_named(text: str, words: str) -> None:
+    with pytest.raises(FileNotFoundError, match=words):
+        probe(text)
+
+
+def test_pictures_of_absurd_size_are_refused_by_their_header(tmp_path: Path) -> None:
+    path = tmp_path / "huge.png"
+    Image.new("1", (15_000, 15_000)).save(path)
+    with pytest.raises(ValueError, match="15000x15000 pixels"):
+        probe(path)
+
+
+def test_sound_is_cut_to_the_frames(tmp_path: Path) -> None:
+    """A tone that begins after a second is there at the right moment."""
+    path, rate = tmp_path / "talk.mp4", 16_000
+    with av.open(str(path), "w") as output:
+        pictures = output.add_stream("libx264", rate=10)
+        pictures.height, pictures.width, pictures.pix_fmt = 48, 64, "yuv420p"
+        sound = output.add_stream("aac", rate=rate, layout="mono")
+        for array in numbered(30):
+            output.mux(pictures.encode(av.VideoFrame.from_ndarray(array, "rgb24")))
+        output.mux(pictures.encode(None))
+        wave = np.sin(np.arange(3 * rate) * 2 * np.pi * 440 / rate) * (np.arange(3 * rate) > rate)
+        frame = av.AudioFrame.from_ndarray(wave[None].astype(np.float32), "fltp", "mono")
+        frame.sample_rate, frame.pts = rate, 0
+        for packets in (sound.encode(frame), sound.encode(None)):
+            output.mux(packets)
+    made = Video.read(path, FrameChoice(start=5, count=15)).write(
+        tmp_path / "made.mp4", sound=Sound(path, 0.5)
+    )
+    with av.open(str(made)) as container:
+        heard = np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)])
+    loud = np.flatnonzero(np.abs(heard) > 0.3)
+    assert loud[0] / rate == pytest.approx(0.5, abs=0.1)
+    assert len(heard) / rate == pytest.approx(1.5, abs=0.15)
+
+
+def test_a_broken_sound_is_left_out_and_said(
+    tmp_path: Path, clip: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = Video.read(clip).write(tmp_path / "made.mp4", sound=Sound(clip, 0))
+    assert not probe(made).has_audio and len(Video.read(made)) == 12
+    assert "left out" in caplog.text
 
 
 def test_animated_webp(tmp_path: Path) -> None:

@@ -88,7 +88,9 @@ class TrajectoryCrafterLoad:
     def run(self, clip: str, size: str, **others: Any) -> tuple[Tensor, float]:
         settings = config.ClipSettings(size=_numbers(size, int, 2), **others)
         path = clip_path(clip)
-        video = Video.read(path, frame_choice(probe(path), config.RedirectSettings(clip=settings)))
+        video = Video.read(
+            path, frame_choice(probe(path, settings.fps), config.RedirectSettings(clip=settings))
+        )
         return image_of(video.frames), video.fps
 
 

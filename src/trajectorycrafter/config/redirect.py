@@ -38,6 +38,8 @@ class ClipSettings:
     """Take every n-th frame; the frame rate follows."""
     frames: int = 49
     """At most this many frames (0: all); a shorter clip gives fewer."""
+    fps: float | None = None
+    """Frames per second, before the stride; default: the clip's own, made constant if it varies."""
     size: tuple[int, int] | None = None
     """Height and width of the result; default: the clip's own shape with about 384x672 pixels."""
     fit: Literal["crop", "pad", "stretch"] = "crop"

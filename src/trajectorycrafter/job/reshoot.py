@@ -32,6 +32,7 @@ from ..runtime.stages import Stages
 from ..video import pictures
 from ..video.clip import Video
 from ..video.reading import FrameChoice, VideoInfo, clip_path, probe
+from ..video.sound import Sound
 from .generation import check_model
 from .pipeline import DEPTH_FILE, Result, TrajectoryCrafter
 from .plan import duration, hole_bar, planned
@@ -163,8 +164,15 @@ def _run(
     video = stages.run("read", lambda: Video.read(inputs.clip, inputs.choice, inputs.info))
     if len(video) != inputs.frames:  # the file counts its frames wrongly
         trajectory = make_trajectory(settings.camera, len(video), settings.way)
-    for warning in check_ranges(trajectory):
-        say(f"  note: {warning}")
+    in_time = torch.equal(trajectory.source_frame, torch.arange(len(trajectory)))
+    sound = None
+    notes = [*inputs.info.notes, *check_ranges(trajectory)]
+    if inputs.info.has_audio and in_time:
+        sound = Sound(inputs.clip, inputs.choice.start / inputs.info.fps)
+    elif inputs.info.has_audio:
+        notes.append("the sound is left out, since time does not run as in the clip")
+    for note in notes:
+        say(f"  note: {note}")
     size, gflops = (video.height, video.width), measured_gflops(crafter.device, crafter.dtype)
     say(
         f"plan: {len(trajectory)} frames of {video.width}x{video.height} at {video.fps:g} per "
@@ -181,12 +189,12 @@ def _run(
         f"  holes: {sum(holes) / len(holes):.0%} of the pixels on average, {max(holes):.0%} in the "
         f"worst frame (over time: |{hole_bar(holes)}|)"
     )
-    stages.run("write the render", lambda: _write_shot(shot, out))
+    stages.run("write the render", lambda: _write_shot(shot, out, sound))
     caption = None
     if not render_only:
         result = crafter.complete(shot, stages)
         caption = result.caption
-        stages.run("write", lambda: _write_result(result, out))
+        stages.run("write", lambda: _write_result(result, out, sound))
     return {
         "frames": len(shot.view),
         "height": shot.view.frames.shape[2],
@@ -204,7 +212,7 @@ def check_run(clip: Path, settings: RedirectSettings, *, render_only: bool = Fal
         FileNotFoundError: no such clip, trajectory or weights.
         ValueError: input that cannot be used.
     """
-    info = probe(clip)
+    info = probe(clip, settings.clip.fps)
     choice = frame_choice(info, settings)
     frames = max(1, len(range(choice.start, info.frames, choice.stride)))
     frames = frames if choice.count is None else min(frames, choice.count)
@@ -240,6 +248,7 @@ def frame_choice(info: VideoInfo, settings: RedirectSettings) -> FrameChoice:
         shorter_ok=True,
         size=(height, width),
         fit="stretch" if stretched else chosen.fit,
+        fps=chosen.fps,
     )
 
 
@@ -326,10 +335,10 @@ def inputs_of(clip: Path, settings: RedirectSettings) -> list[Path]:
     return [path.expanduser() for path in found if path is not None]
 
 
-def _write_shot(shot: Shot, out: Path) -> None:
+def _write_shot(shot: Shot, out: Path, sound: Sound | None) -> None:
     """What is known before the generator: everything a user wants to see while it works."""
     fps = shot.video.fps
-    Video(shot.view.frames, fps).write(out / "render.mp4", overwrite=True)
+    Video(shot.view.frames, fps).write(out / "render.mp4", overwrite=True, sound=sound)
     mask = shot.view.visible.float().expand(-1, 3, -1, -1)
     Video(mask, fps).write(out / "mask.mp4", overwrite=True)
     Video(pictures.colorize_depth(shot.depth), fps).write(out / "depth.mp4", overwrite=True)
@@ -341,10 +350,10 @@ def _write_shot(shot: Shot, out: Path) -> None:
     pictures.plot_trajectory(shot.cameras, shot.source, out / "path.png", points)
 
 
-def _write_result(result: Result, out: Path) -> None:
+def _write_result(result: Result, out: Path, sound: Sound | None) -> None:
     shot = result.shot
-    result.video.write(out / "video.mp4", overwrite=True)
+    result.video.write(out / "video.mp4", overwrite=True, sound=sound)
     shown = shot.video[shot.trajectory.source_frame]
     panels = [shown.frames, shot.view.frames, result.video.frames]
     comparison = pictures.side_by_side(panels, ["source", "render", "result"])
-    Video(comparison, result.video.fps).write(out / "comparison.mp4", overwrite=True)
+    Video(comparison, result.video.fps).write(out / "comparison.mp4", overwrite=True, sound=sound)

@@ -42,7 +42,7 @@ def add_comparison(out: Path, clip: Path, settings: RedirectSettings, name: str)
     """
     source = out / SOURCE
     if not source.exists():
-        video = Video.read(clip, frame_choice(probe(clip), settings))
+        video = Video.read(clip, frame_choice(probe(clip, settings.clip.fps), settings))
         shown = read_trajectory(out / "trajectory.json").source_frame
         video[shown].write(source, overwrite=True)
     return write_page(out, name)

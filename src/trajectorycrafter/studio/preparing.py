@@ -91,7 +91,7 @@ def prepare(
         ValueError, FileNotFoundError: a clip that cannot be used, as `redirect` says it.
     """
     tell("Reading the clip", 0.0)
-    video = Video.read(clip, frame_choice(probe(clip), settings))
+    video = Video.read(clip, frame_choice(probe(clip, settings.clip.fps), settings))
     crafter = TrajectoryCrafter(settings=settings)
     depth, source = _depth_and_cameras(crafter, video, _file_in(store, clip, settings), tell)
     tell("Lifting the points", 0.0)

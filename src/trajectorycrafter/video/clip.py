@@ -16,6 +16,7 @@ from ..geometry.frames import Frames
 
 if TYPE_CHECKING:
     from .reading import FrameChoice, VideoInfo
+    from .sound import Sound
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,18 @@ class Video(Frames):
 
         return read_video(path, choice or FrameChoice(), info)
 
-    def write(self, path: str | Path, *, overwrite: bool = False, crf: int = 14) -> Path:
+    def write(
+        self,
+        path: str | Path,
+        *,
+        overwrite: bool = False,
+        crf: int = 14,
+        sound: "Sound | None" = None,
+    ) -> Path:
         """Write an H.264 mp4, or PNGs if `path` has no suffix; see `writing.write_video`."""
         from .writing import write_video
 
-        return write_video(self, path, overwrite=overwrite, crf=crf)
+        return write_video(self, path, overwrite=overwrite, crf=crf, sound=sound)
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def _floats(frame: av.VideoFrame) -> RGB:
     if name not in (wanted, "gbrapf32le"):
         frame = frame.reformat(format=wanted)
     planes = [
-        np.frombuffer(plane, np.float32).reshape(frame.height, -1)[:, : frame.width]
+        np.frombuffer(bytes(plane), np.float32).reshape(frame.height, -1)[:, : frame.width]
         for plane in frame.planes
     ]
     # FFmpeg's planes are green, blue, red.

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import av.filter
 import numpy as np
 from av.error import EOFError as EndOfFile
 from av.error import FFmpegError, InvalidDataError
@@ -38,6 +39,9 @@ _HEIF_SUFFIXES = (".heic", ".heif", ".hif")
 _TAGGED_SUFFIXES = (".png", ".tif", ".tiff")
 # FFmpeg shows plain text as pictures of a terminal.
 _TEXT_FORMATS = ("tty", "bin", "xbin", "adf", "idf")
+# Their frames may carry EXIF, which PyAV 18 has no name for: asking for side data then corrupts
+# memory. They are never mirrored.
+_STILL_CODECS = ("mjpeg", "png", "apng", "tiff", "webp", "jpegxl", "jpegls", "bmp")
 # FFmpeg's own decoders of these leave the transparency out.
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 # A frame this far in is reached by a key frame instead of from the beginning.
@@ -149,7 +153,7 @@ def is_pillow(path: Path) -> bool:
     suffix = path.suffix.lower()
     if suffix in _HEIF_SUFFIXES:
         return find_spec("pillow_heif") is not None
-    return suffix in _PILLOW_SUFFIXES or (suffix == ".avif" and features.check("avif"))
+    return suffix in _PILLOW_SUFFIXES or (suffix == ".avif" and bool(features.check("avif")))
 
 
 @contextmanager
@@ -243,12 +247,11 @@ def pictures_of(path: Path, start: int = 0) -> Generator[Picture, None, None]:
     if is_pillow(path):
         yield from itertools.islice(stills(path), start, None)
         return
-    tags = still_tags(path)
     wanted = _key_frame_and_time(path, start) if start >= _SEEK_FROM else None
     if wanted is not None:
         with opened(path) as (container, stream):
             container.seek(wanted[0], stream=stream, backward=True)
-            pictures = decoded(path, container, stream, tags)
+            pictures = decoded(path, container, stream)
             first = next(pictures, None)
             # Some containers seek past the key frame; then only counting from the beginning helps.
             if first is not None and first.time <= wanted[1]:
@@ -256,7 +259,7 @@ def pictures_of(path: Path, start: int = 0) -> Generator[Picture, None, None]:
                 yield from (picture for picture in rest if picture.time >= wanted[1])
                 return
     with opened(path) as (container, stream):
-        yield from itertools.islice(decoded(path, container, stream, tags), start, None)
+        yield from itertools.islice(decoded(path, container, stream), start, None)
 
 
 def _key_frame_and_time(path: Path, start: int) -> tuple[int, int] | None:
@@ -301,16 +304,14 @@ def still_tags(path: Path) -> StillTags | None:
         return None  # FFmpeg may know it, or says what is wrong.
 
 
-def decoded(
-    path: Path, container: Any, stream: Any, tags: StillTags | None = None
-) -> Iterator[Picture]:
+def decoded(path: Path, container: Any, stream: Any) -> Iterator[Picture]:
     """The frames from here on, up to the end or the first damage; fields joined to frames.
 
     Raises:
         DamagedError: after the last frame before the damage. Packets that cannot be decoded before
             any frame could are no damage: recordings of broadcasts begin so.
     """
-    aspect = Fraction(stream.sample_aspect_ratio or 1)
+    aspect, tags = Fraction(stream.sample_aspect_ratio or 1), still_tags(path)
     frames = _frames(container, stream)
     first = next(frames, None)
     if first is None:
@@ -319,7 +320,8 @@ def decoded(
     if first.interlaced_frame:
         frames = _deinterlaced(first, frames)
     # Once: PyAV's side data keeps a frame alive until the collector comes by.
-    upright = _display_matrix(first) if tags is None else tags.upright
+    codec = stream.codec_context.name
+    upright = _display_matrix(first, codec) if tags is None else tags.upright
     for frame in frames:
         if tags is not None and tags.profile is not None:
             with Image.open(path) as image:
@@ -328,8 +330,9 @@ def decoded(
 
 
 def _frames(container: Any, stream: Any) -> Iterator[av.VideoFrame]:
-    context = stream.codec_context
-    if stream.metadata.get("alpha_mode") == "1" and context.name in _ALPHA_DECODERS:
+    context: Any = stream.codec_context
+    transparent = any(key.lower() == "alpha_mode" for key in stream.metadata)
+    if transparent and context.name in _ALPHA_DECODERS:
         context = av.CodecContext.create(_ALPHA_DECODERS[context.name], "r")
     begun, damaged = False, False
     demuxed = container.demux(stream)
@@ -362,7 +365,7 @@ def _deinterlaced(first: av.VideoFrame, frames: Iterator[av.VideoFrame]) -> Iter
     join.link_to(sink)
     graph.configure()
 
-    def ready() -> Iterator[av.VideoFrame]:
+    def ready() -> Iterator[Any]:
         while True:
             try:
                 yield sink.pull()
@@ -382,12 +385,12 @@ def _deinterlaced(first: av.VideoFrame, frames: Iterator[av.VideoFrame]) -> Iter
         raise damage
 
 
-def _display_matrix(frame: av.VideoFrame) -> Upright:
+def _display_matrix(frame: av.VideoFrame, codec: str) -> Upright:
     """How the file's display matrix (of a track header or a HEIF item) brings it upright."""
-    try:
-        data = next((d for d in frame.side_data if d.type.name == "DISPLAYMATRIX"), None)
-    except ValueError:  # a kind of side data that PyAV has no name for
-        data = None
+    if codec in _STILL_CODECS:
+        return _EXIF[{1: 8, 2: 3, 3: 6}.get(round(frame.rotation / 90) % 4, 1)]
+    side_data: Any = frame.side_data
+    data = next((d for d in side_data if d.type.name == "DISPLAYMATRIX"), None)
     if data is None:
         return _EXIF[1]
     a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()

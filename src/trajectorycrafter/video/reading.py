@@ -328,7 +328,7 @@ def _images_of(folder: Path) -> list[Path]:
     series = Counter(re.sub(r"\d+", "#", file.stem) for file in files)
     if len(kinds) > 1 or 1 < len(series) < len(files):
         found = kinds if len(kinds) > 1 else series
-        several = ", ".join(f"{count} of {name}" for name, count in found.most_common(4))
+        several = ", ".join(f"{found[name]} of {name}" for name in sorted(found)[:4])
         raise ValueError(
             f"{folder} holds images of more than one series ({several}); a clip is one series of "
             "one kind. Move the others to a folder of their own."

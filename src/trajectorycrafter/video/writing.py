@@ -17,12 +17,19 @@ from jaxtyping import Float32
 from PIL import Image
 
 from ..runtime.files import whole
+from .sound import Sound, SoundTrack
 
 if TYPE_CHECKING:
     from .clip import Video
 
 
-def write_video(video: "Video", path: str | Path, overwrite: bool = False, crf: int = 14) -> Path:
+def write_video(
+    video: "Video",
+    path: str | Path,
+    overwrite: bool = False,
+    crf: int = 14,
+    sound: Sound | None = None,
+) -> Path:
     """Write an H.264 mp4 that every player shows, or a folder of PNGs if `path` has no suffix.
 
     The mp4 is 8-bit 4:2:0, tagged and converted as BT.709; an odd height or width grows by one
@@ -31,6 +38,7 @@ def write_video(video: "Video", path: str | Path, overwrite: bool = False, crf: 
 
     Args:
         crf: quality, 0 (lossless) to 51.
+        sound: put beside the pictures of an mp4.
 
     Raises:
         ValueError: no frames, values or a rate that are not finite, an unknown suffix, or a `path`
@@ -41,7 +49,7 @@ def write_video(video: "Video", path: str | Path, overwrite: bool = False, crf: 
     _check_writable(video, path, overwrite, crf)
     with whole(path) as partial:
         if path.suffix:
-            _encode_mp4(video, partial, crf)
+            _encode_mp4(video, partial, crf, sound)
         else:
             _write_pngs(video, partial)
     return path
@@ -76,7 +84,7 @@ def _arrays_of(video: "Video") -> Iterator[Float32[np.ndarray, "H W 3"]]:
         yield frame.detach().float().clamp(0, 1).permute(1, 2, 0).cpu().numpy()
 
 
-def _encode_mp4(video: "Video", path: Path, crf: int) -> None:
+def _encode_mp4(video: "Video", path: Path, crf: int, sound: Sound | None) -> None:
     rate = Fraction(video.fps).limit_denominator(1001)
     with av.open(str(path.absolute()), "w", options={"movflags": "+faststart"}) as container:
         # Without the macroblock tree, whose rounding differs from run to run on some processors:
@@ -86,11 +94,14 @@ def _encode_mp4(video: "Video", path: Path, crf: int) -> None:
         stream.height, stream.width = video.height + video.height % 2, video.width + video.width % 2
         stream.pix_fmt = "yuv420p"
         _tag_bt709(stream.codec_context)
+        track = None if sound is None else SoundTrack(container, sound, len(video) / video.fps)
         for index, pixels in enumerate(_arrays_of(video)):
             frame = _to_yuv(pixels)
             frame.pts, frame.time_base = index, 1 / rate
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+        if track is not None:
+            track.write()
 
 
 def _to_yuv(pixels: Float32[np.ndarray, "H W 3"]) -> av.VideoFrame:
