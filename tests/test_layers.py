@@ -53,7 +53,7 @@ ALLOWED = {
     "ray": {"runtime/engine"},
     "pycolmap": {"source_cameras"},
     "jinja2": {"runtime/pages"},
-    "av": {"video/reading", "video/writing"},
+    "av": {"video"},
     "numba": {"rendering", "lab/synthetic"},
     "moderngl": {"lab/synthetic"},
     "trimesh": {"lab/synthetic"},
