@@ -13,9 +13,10 @@ from trajectorycrafter.geometry.cameras import (
     Cameras,
     focal_from_fov,
     intrinsics,
+    rigid_inverse,
+    rotation_y,
 )
 from trajectorycrafter.geometry.trajectory_files import write_trajectory
-from trajectorycrafter.geometry.transforms import rigid_inverse, rotation_y
 from trajectorycrafter.lab.synthetic.materials import Material
 from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.source_cameras import NAMES, load_source_cameras

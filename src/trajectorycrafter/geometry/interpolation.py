@@ -19,8 +19,7 @@ from scipy.interpolate import (
 from scipy.spatial.transform import Rotation, Slerp
 from torch import Tensor
 
-from .cameras import Cameras
-from .transforms import rigid, rigid_inverse
+from .cameras import Cameras, rigid, rigid_inverse
 
 Interpolation = Literal["spline", "linear", "smoothing"]
 
@@ -51,8 +50,8 @@ def interpolate(
     if len(y) == 1:
         result = np.full(frames, y[0])
     elif interpolation == "smoothing" and len(y) > 3:
-        # The default smoothing lets the curve miss the numbers; the released code then puts the
-        # first and last number back, which makes a jump at both ends. Kept for parity only.
+        # The released curve misses the numbers; its first and last are then put back, which makes
+        # a jump at both ends. Kept for parity only.
         result = np.asarray(UnivariateSpline(x, y)(np.clip(at, x[0], x[-1])))
         result[0], result[-1] = y[0], y[-1]
     elif interpolation == "spline" and (len(y) > 2 or ease):
@@ -89,12 +88,12 @@ def resample_cameras(
     camera_to_world = rigid_inverse(cameras.world_to_camera.double())
     rotation = Slerp(x, Rotation.from_matrix(camera_to_world[:, :3, :3].numpy()))(at).as_matrix()
     # Keys closer than a cubic needs make a parabola or a line.
-    centres = make_interp_spline(x, camera_to_world[:, :3, 3].numpy(), k=min(3, count - 1))(at)
+    centers = make_interp_spline(x, camera_to_world[:, :3, 3].numpy(), k=min(3, count - 1))(at)
     K = np.stack(
         [np.interp(at, x, k) for k in cameras.K.double().numpy().reshape(count, 9).T], axis=-1
     )
     return Cameras(
-        rigid_inverse(rigid(torch.from_numpy(rotation), torch.from_numpy(centres))).float(),
+        rigid_inverse(rigid(torch.from_numpy(rotation), torch.from_numpy(centers))).float(),
         torch.from_numpy(K).float().reshape(frames, 3, 3),
         cameras.height,
         cameras.width,
@@ -102,11 +101,7 @@ def resample_cameras(
 
 
 def check_frames(frames: int) -> int:
-    """The number of output frames itself.
-
-    Raises:
-        ValueError: frames < 1.
-    """
+    """The number itself. Raises ValueError unless it is at least 1."""
     if frames < 1:
         raise ValueError(f"Expected at least 1 output frame; got {frames}.")
     return frames

@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .cameras import rigid_inverse, rotation_x, rotation_y, rotation_z
 from .keyframes import Keyframe
 from .trajectories import Trajectory
-from .transforms import rigid_inverse, rotation_x, rotation_y, rotation_z
 
 
 def pivot_shift(

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from .cameras import Cameras
-from .transforms import rigid, rigid_inverse
+from .cameras import Cameras, rigid, rigid_inverse
 
 
 def smoothed(cameras: Cameras, sigma: float) -> Cameras:

@@ -23,9 +23,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ..geometry.cameras import Cameras
+from ..geometry.cameras import Cameras, transform_points
 from ..geometry.frames import joined
-from ..geometry.transforms import transform_points
 from .point_cloud import DynamicPointCloud
 from .render import Render, render
 from .shot import Shot

@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..geometry.cameras import Cameras, check_cameras
-from ..geometry.transforms import rigid_inverse
+from ..geometry.cameras import Cameras, check_cameras, rigid_inverse
 from ..video.clip import Depth, Video
 from . import known_intrinsics
 

@@ -29,9 +29,8 @@ from . import (
     tum,
     vista4d,
 )
-from .checks import existing, wrong
-from .detection import detect_format, format_of_suffix
-from .formats import FORMATS, TrajectoryFormat
+from .checks import FORMATS, TrajectoryFormat, existing, wrong
+from .detection import detect_format
 from .own_json import keyframes_as_json
 from .recorded import Recorded, as_cameras, concrete, orthonormal
 
@@ -44,6 +43,16 @@ __all__ = [
     "read_trajectory",
     "write_trajectory",
 ]
+
+
+FORMAT_OF_SUFFIX: dict[str, TrajectoryFormat] = {
+    ".json": "json",
+    ".npz": "vista4d",
+    ".tum": "tum",
+    ".txt": "released",
+    "": "colmap",
+}
+"""What is written where the caller names no format; without a suffix, into a folder."""
 
 
 def read_trajectory(
@@ -147,31 +156,29 @@ def write_trajectory(
     """Write a camera path; the file appears whole or not at all.
 
     Args:
-        format: None = from the suffix: .json json, .npz vista4d, .tum tum, .txt released, no suffix
-            colmap (a folder).
+        format: None = from the suffix, see `FORMAT_OF_SUFFIX`.
 
     Raises:
-        ValueError: as `encode_trajectory`.
+        ValueError: as `encode_trajectory`, or a suffix that names no format.
     """
     path = Path(path)
-    format = format or format_of_suffix(path)
+    format = format or FORMAT_OF_SUFFIX.get(path.suffix)
+    if format is None:
+        suffixes = ", ".join(FORMAT_OF_SUFFIX)
+        raise wrong(f"{path}", f"a suffix of {suffixes}, or the argument format", path.suffix)
     content = encode_trajectory(trajectory, format, fps=fps, plain=path.suffix == ".txt")
     files = content if isinstance(content, dict) else {"": content}
     for name, data in files.items():
-        # `path / ""` is the path itself.
-        _write_whole(path / name, data)
+        file = path / name if name else path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # As `runtime.files.whole`, which this room, importing nothing of ours, does without.
+        partial = file.with_name(f".partial.{file.name}")
+        try:
+            partial.write_bytes(data)
+            os.replace(partial, file)
+        finally:
+            partial.unlink(missing_ok=True)
     return path
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    """As `runtime.files.whole`, which this package, importing nothing of ours, does without."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial.{path.name}")
-    try:
-        partial.write_bytes(data)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def encode_trajectory(
@@ -220,10 +227,7 @@ def encode_trajectory(
 
 
 def _read_recorded(
-    path: Path,
-    format: TrajectoryFormat,
-    camera: str | None,
-    size: tuple[int, int] | None,
+    path: Path, format: TrajectoryFormat, camera: str | None, size: tuple[int, int] | None
 ) -> Recorded:
     readers: dict[TrajectoryFormat, Callable[[Path], Recorded]] = {
         "nerfstudio": nerfstudio.read_path,

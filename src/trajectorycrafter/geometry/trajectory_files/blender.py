@@ -20,8 +20,8 @@ from .checks import (
     table_lines,
     wrong,
 )
-from .readable_json import as_json
-from .recorded import OPENGL, Recorded, camera_to_world_of, pinhole, square_centred_focal
+from .own_json import as_json
+from .recorded import OPENGL, Recorded, camera_to_world_of, pinhole, square_centered_focal
 
 BLENDER_FORMAT = "blender-camera"
 
@@ -66,7 +66,7 @@ def encode(cameras: Cameras, plain: bool) -> str:
     matrices = _Z_UP @ camera_to_world_of(cameras) @ OPENGL
     if plain:
         return "".join(" ".join(f"{x:.9g}" for x in m.reshape(-1)) + "\n" for m in matrices)
-    angle = 2 * np.arctan(cameras.width / 2 / square_centred_focal(cameras, "blender", "json"))
+    angle = 2 * np.arctan(cameras.width / 2 / square_centered_focal(cameras, "blender", "json"))
     frames = [
         {"matrix_world": matrix.tolist(), "angle_x": float(angle[i])}
         for i, matrix in enumerate(matrices)

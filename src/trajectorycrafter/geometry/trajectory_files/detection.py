@@ -1,8 +1,5 @@
-"""Telling the format of a file: from name and content to read, from the suffix to write.
-
-The one thing a reader would get wrong: a suffix does not name a format when reading. Five formats
-are JSON and four are plain text, so their keys and the count of their columns decide.
-"""
+"""The format of a file, told from its name and content: four formats are plain text and five are
+JSON, so the count of columns and the keys decide."""
 
 import math
 import re
@@ -10,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .blender import BLENDER_FORMAT
-from .checks import existing, read_json, read_text, wrong
-from .formats import TrajectoryFormat
+from .checks import TrajectoryFormat, existing, read_json, table_lines, wrong
 from .own_json import JSON_FORMAT
 
 
@@ -29,7 +25,7 @@ def detect_format(path: str | Path) -> TrajectoryFormat:
         return "vista4d"
     if path.suffix == ".json":
         return _json_kind(read_json(path), path)
-    return _text_kind(read_text(path), path)
+    return _text_kind(path)
 
 
 def _json_kind(document: Any, path: Path) -> TrajectoryFormat:
@@ -49,8 +45,8 @@ def _json_kind(document: Any, path: Path) -> TrajectoryFormat:
     )
 
 
-def _text_kind(text: str, path: Path) -> TrajectoryFormat:
-    lines = [line.split() for line in text.splitlines() if line.strip() and line[0] != "#"]
+def _text_kind(path: Path) -> TrajectoryFormat:
+    lines = [words for _, words in table_lines(path)]
     if lines and lines[0][0].startswith("http"):
         return "realestate10k"
     widths = {len(line) for line in lines}
@@ -74,23 +70,3 @@ def _unit(words: list[str]) -> bool:
         return abs(math.hypot(*map(float, words)) - 1) < 1e-3
     except ValueError:
         return False
-
-
-def format_of_suffix(path: Path) -> TrajectoryFormat:
-    """The format to write if the caller names none.
-
-    Raises:
-        ValueError: a suffix that names none.
-    """
-    known: dict[str, TrajectoryFormat] = {
-        ".json": "json",
-        ".npz": "vista4d",
-        ".tum": "tum",
-        ".txt": "released",
-        "": "colmap",
-    }
-    if path.suffix not in known:
-        raise wrong(
-            f"{path}", f"a suffix of {', '.join(known)}, or the argument format", path.suffix
-        )
-    return known[path.suffix]

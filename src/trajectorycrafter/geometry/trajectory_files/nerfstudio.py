@@ -13,8 +13,8 @@ import numpy as np
 
 from ..cameras import Cameras
 from .checks import camera_entries, finite_numbers, read_json, required, required_number, wrong
-from .readable_json import as_json
-from .recorded import OPENGL, Recorded, camera_to_world_of, pinhole, square_centred_focal
+from .own_json import as_json
+from .recorded import OPENGL, Recorded, camera_to_world_of, pinhole, square_centered_focal
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def encode_path(cameras: Cameras, fps: float) -> str:
     Raises:
         ValueError: pixels that are not square or a principal point off the center.
     """
-    fy = square_centred_focal(cameras, "nerfstudio", "transforms")
+    fy = square_centered_focal(cameras, "nerfstudio", "transforms")
     fov = np.degrees(2 * np.arctan(cameras.height / 2 / fy))
     document = {
         "camera_type": "perspective",

@@ -10,8 +10,7 @@ import torch
 
 from ..cameras import Cameras
 from ..interpolation import Interpolation
-from ..released_text import parse_released_text
-from ..trajectories import Trajectory
+from ..trajectories import Trajectory, parse_released_text
 from .checks import read_text, wrong
 
 
