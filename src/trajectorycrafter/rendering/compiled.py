@@ -186,6 +186,7 @@ def splat_quality(x, y, z, size, colors, core, reach, tolerance, frame, depth, v
     for row in range(height):
         for column in range(width):
             pixel = canvas[row, column]
+            # As `splatting.FAINTEST`, here and below.
             seen = pixel[4] > F(1e-4)
             per = F(1) / pixel[4] if seen else F(0)
             visible[row, column] = seen

@@ -93,10 +93,10 @@ def flying_pixels(depth: Depth, threshold: float = 0.08) -> Bool[Tensor, "T 1 H 
             x = F.max_pool2d(x, (1, 2 * radius + 1), stride=1, padding=(0, radius))
             bounds.append(torch.where(x.isinf(), torch.zeros_like(x), sign * x))
     low, high, low_wide, high_wide = bounds
-    # A plane's range doubles with the radius (a share of 0.5), a ramp's stays (1): 0.68 lies
-    # between, nearer to the plane, since a real edge stands on slanted ground.
+    # A plane's range doubles with the radius (a share of 0.5), a ramp's stays (1). Lower than 0.68
+    # would cull slanted ground, higher would spare ramps that stand on it.
     edge = (high - low > threshold * high) & (high - low > 0.68 * (high_wide - low_wide))
-    # The outer fifths belong to the two surfaces: they are displaced too little to be seen flying.
+    # The outer fifths lie so close to one of the surfaces that they are hardly displaced.
     part = (disparity - low) / (high - low).clamp(min=1e-12)
     return edge & (part > 0.2) & (part < 0.8)
 
