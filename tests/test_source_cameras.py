@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from trajectorycrafter.depth.from_file import write_depth
 from trajectorycrafter.geometry.cameras import (
     Cameras,
     focal_from_fov,
@@ -21,6 +20,7 @@ from trajectorycrafter.lab.synthetic.materials import Material
 from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.source_cameras import NAMES, load_source_cameras
 from trajectorycrafter.video.clip import Depth, Video
+from trajectorycrafter.video.depth_npz import write_depth
 
 FRAMES, HEIGHT, WIDTH = 4, 6, 8
 K = intrinsics(9.0, HEIGHT, WIDTH, FRAMES)

@@ -11,7 +11,7 @@ import torch
 
 from ..config.redirect import RedirectSettings
 from ..depth.estimator import DepthEstimator, check_depth, completed, load_depth_estimator
-from ..depth.from_file import read_depth, write_depth
+from ..depth.from_file import read_depth
 from ..depth.scene_scale import released_radius, scene_radius
 from ..geometry.cameras import check_cameras
 from ..geometry.trajectories import Trajectory
@@ -22,6 +22,7 @@ from ..runtime.machine import pick_device, pick_dtype
 from ..runtime.stages import Stages
 from ..source_cameras import SourceCameras, load_source_cameras
 from ..video.clip import Depth, Video
+from ..video.depth_npz import write_depth
 from .generation import DiffusionGenerator, Generator, load_generator
 
 DEPTH_FILE = "depth.npz"
