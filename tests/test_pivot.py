@@ -16,9 +16,9 @@ from trajectorycrafter.geometry.cameras import (
     rotation_y,
     static_cameras,
 )
+from trajectorycrafter.geometry.interpolation import smoothed
 from trajectorycrafter.geometry.keyframes import Keyframe
 from trajectorycrafter.geometry.pivot import keyframe_at, turned_about
-from trajectorycrafter.geometry.smoothing import smoothed
 from trajectorycrafter.geometry.trajectories import Trajectory
 
 ANGLE = st.floats(-175, 175)

@@ -1,10 +1,12 @@
-"""Curves through numbers and cameras, sampled at any number of frames.
+"""Curves through numbers and cameras, sampled at any number of frames, and cameras made calm.
 
 The one thing a reader would get wrong: "smoothing", the released system's spline, misses its keys;
 "spline" passes through every key and never overshoots. Frames are even in time, ends included.
 """
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -98,6 +100,33 @@ def resample_cameras(
         cameras.height,
         cameras.width,
     )
+
+
+def smoothed(cameras: Cameras, sigma: float) -> Cameras:
+    """Centers and rotations averaged over time by a Gaussian; lenses are kept.
+
+    The first camera is smoothed as well, so the path need not begin where it began. Near the ends
+    the weights of missing frames are given to those that are there.
+
+    Args:
+        sigma: frames; 0 changes nothing, infinity gives the mean camera in every frame.
+
+    Raises:
+        ValueError: sigma < 0 or not a number.
+    """
+    if math.isnan(sigma) or sigma < 0:
+        raise ValueError(f"Smoothing needs a width of at least 0 frames; got {sigma}.")
+    if sigma == 0 or len(cameras) == 1:
+        return cameras
+    to_world = rigid_inverse(cameras.world_to_camera.double().cpu())
+    frames = np.arange(len(cameras))
+    weights = np.exp(-0.5 * ((frames[:, None] - frames) / sigma) ** 2)
+    weights /= weights.sum(axis=1, keepdims=True)
+    turns = Rotation.from_matrix(to_world[:, :3, :3].numpy())
+    rotation = np.stack([turns.mean(weights=w).as_matrix() for w in weights])
+    centers = weights @ to_world[:, :3, 3].numpy()
+    placed = rigid(torch.from_numpy(rotation), torch.from_numpy(centers))
+    return replace(cameras, world_to_camera=rigid_inverse(placed).to(cameras.world_to_camera))
 
 
 def check_frames(frames: int) -> int:

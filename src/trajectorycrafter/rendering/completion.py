@@ -55,29 +55,26 @@ fill always closes what the others leave open."""
 def fill(
     shot: Shot, *, static_source: bool | None = None, parts: Collection[str] = PARTS
 ) -> Float[Tensor, "T 3 H W"]:
-    """The render of a shot with its holes filled.
+    """The render of a shot with its holes filled, by those of `PARTS` that take part.
 
     Args:
         static_source: whether the source camera stands still; None reads it from its matrices.
-        parts: those of `PARTS` that take part.
 
     Raises:
         ValueError: a part that is unknown.
     """
     if not set(parts) <= set(PARTS):
         raise ValueError(f"parts are some of {', '.join(PARTS)}; got {', '.join(parts)}.")
-    source, size = shot.source, (shot.source.height, shot.source.width)
+    source, device = shot.source, shot.view.frames.device
+    size, cloud = (source.height, source.width), shot.cloud.to(device)
     if static_source is None:
         apart = (source.world_to_camera - source.world_to_camera[:1]).abs().max()
         # Rounding of matrices that were once equal, in scene units and in pixels.
         static_source = bool(apart < 1e-5 and (source.K - source.K[:1]).abs().max() < 1e-3)
-    device = shot.view.frames.device
-    cloud = shot.cloud.to(device)
     still = beyond = None
     if static_source:
-        background = static_background(cloud, source)
-        still = _lifted(*background, source[:1])
-        beyond = continued(*background, source[:1])
+        background = *static_background(cloud, source), source[:1]
+        still, beyond = _lifted(*background), continued(*background)
     elif "static" in parts:
         still = static_points(cloud, source)
     drawn: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -96,17 +93,17 @@ def fill(
             view = _behind(view, still, cameras)
         if "continued" in parts:
             color = moments.colors.transpose(1, 2).unflatten(2, size)
-            known = moments.valid.unflatten(1, size)[:, None]
-            view = _behind(view, beyond or continued(color, z[:, None], known, filmed), cameras)
+            picture = color, z[:, None], moments.valid.unflatten(1, size)[:, None]
+            outside = continued(*picture, filmed) if beyond is None else beyond
+            view = _behind(view, outside, cameras)
         values = torch.cat([view.frames, view.depth], dim=1)
         far = (view.visible & ~_near_side(view)).float()
         drawn.append((view.frames, view.visible, push_pull(values, far, FAR_POWER)[:, :3]))
     frames, seen, smooth = (torch.cat(part) for part in zip(*drawn, strict=True))
     # The smooth fill is evened out over five frames, else it would flicker.
-    calm, last = torch.zeros_like(smooth), len(smooth) - 1
+    calm, index = torch.zeros_like(smooth), torch.arange(len(smooth), device=device)
     for offset, weight in zip(range(-2, 3), (1, 4, 6, 4, 1), strict=True):
-        index = (torch.arange(len(smooth), device=smooth.device) + offset).clamp(0, last)
-        calm += weight / 16 * smooth[index]
+        calm += weight / 16 * smooth[(index + offset).clamp(0, len(smooth) - 1)]
     filled = torch.where(seen, frames, calm)
     if "seam" in parts:
         # Led over to the render's colors in the pixel or two of each hole next to them.

@@ -3,6 +3,9 @@
 The one thing a reader would get wrong: outside this package every camera is OpenCV (x right, y
 down, z forward) and world_to_camera; in here the common form is camera_to_world in float64, and
 each format turns its own axes and units into that and back (table in `docs/use/trajectories.md`).
+
+Every `read` raises a ValueError that names the line or JSON path of what is missing or wrong, every
+`encode` one for a path that the format cannot hold.
 """
 
 import math
@@ -71,7 +74,7 @@ def read_trajectory(
     Args:
         frames: output frames; None = as many as the file has (for the released text file: as many
             as its longest line). Cameras are resampled by slerp and spline.
-        format: None = told from name and content.
+        format: None = by `detect_format`.
         world: "first_camera" copies the motion, so that it starts at the first source camera;
             "file" keeps the poses, which then must share the source cameras' world. The formats
             `released` and `json` say it themselves.

@@ -1,7 +1,7 @@
 """The formats' names, and reading so that a mistake in a file is named where it stands.
 
-The one thing a reader would get wrong: `where` is written for people, the path and then the line or
-the JSON path; every check takes it, and each adds the field it looks at.
+Every check takes `where`, written for people: the path, then the line or the JSON path. Each adds
+the field it looks at, and raises a ValueError that names it.
 """
 
 import json
@@ -42,7 +42,7 @@ def existing(path: str | Path) -> Path:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file. Raises ValueError for binary data."""
+    """The text of a file that is not binary."""
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -53,7 +53,7 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds. Raises ValueError with line and column if it is not JSON."""
+    """What a JSON file holds; an error names line and column."""
     try:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
@@ -71,11 +71,7 @@ def table_lines(path: Path) -> list[tuple[int, list[str]]]:
 def number_rows(
     lines: list[tuple[int, list[str]]], columns: int, path: Path, names: str
 ) -> np.ndarray:
-    """The numbers of table lines that all have `columns` fields; `names` says which they are.
-
-    Raises:
-        ValueError: no lines, a wrong count, something that is no finite number.
-    """
+    """The numbers of table lines that all have `columns` fields; `names` says which they are."""
     if not lines:
         raise wrong(str(path), f"lines of {columns} numbers ({names})", "none")
     rows: list[list[float]] = []
@@ -88,7 +84,7 @@ def number_rows(
 
 
 def increasing(times: np.ndarray, lines: list[tuple[int, list[str]]], path: Path) -> np.ndarray:
-    """The times, one per line. Raises ValueError unless each is later than the one before."""
+    """The times, one per line, each later than the one before."""
     bad = np.flatnonzero(np.diff(times) <= 0)
     if bad.size:
         i = int(bad[0]) + 1
@@ -110,7 +106,7 @@ def finite_number(word: str, where: str, column: int) -> float:
 
 
 def check_keys(entry: Any, kinds: dict[str, type], where: str) -> None:
-    """Raises ValueError unless an object has these keys only and their types or null in them."""
+    """Check that this is an object with these keys only, and their types or null in them."""
     if not isinstance(entry, dict):
         raise wrong(where, "an object", type(entry).__name__)
     for name, value in cast(dict[str, Any], entry).items():
@@ -126,7 +122,7 @@ def check_keys(entry: Any, kinds: dict[str, type], where: str) -> None:
 
 
 def required(entry: Any, name: str, where: str) -> Any:
-    """The value of a key. Raises ValueError if this is no object or has no such key."""
+    """The value of a key that an object must have."""
     if not isinstance(entry, dict) or name not in entry:
         got = f"keys {sorted(entry)[:8]}" if isinstance(entry, dict) else type(entry).__name__
         raise wrong(f"{where}.{name}", "a value", got)
@@ -134,12 +130,12 @@ def required(entry: Any, name: str, where: str) -> Any:
 
 
 def required_number(entry: Any, name: str, where: str) -> float:
-    """The finite number of a key. Raises ValueError if it is missing or something else."""
+    """The finite number of a key that an object must have."""
     return float(finite_numbers(required(entry, name, where), (), f"{where}.{name}"))
 
 
 def camera_entries(document: Any, name: str, path: Path) -> list[Any]:
-    """The cameras under a key of the document. Raises ValueError unless it lists at least one."""
+    """The cameras under a key of the document, at least one."""
     entries = required(document, name, f"{path}: $")
     if not isinstance(entries, list) or not entries:
         raise wrong(f"{path}: $.{name}", "a list with at least one camera", repr(entries)[:40])

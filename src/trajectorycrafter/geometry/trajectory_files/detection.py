@@ -12,12 +12,7 @@ from .own_json import JSON_FORMAT
 
 
 def detect_format(path: str | Path) -> TrajectoryFormat:
-    """The format of a file, told from its name and content.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: nothing that we know; the message lists what we do.
-    """
+    """The format. Raises FileNotFoundError, or ValueError for a file of no format that we know."""
     path = existing(path)
     if path.is_dir() or path.name in ("images.txt", "images.bin", "cameras.txt", "cameras.bin"):
         return "colmap"
@@ -52,7 +47,7 @@ def _text_kind(path: Path) -> TrajectoryFormat:
     widths = {len(line) for line in lines}
     columns = widths.pop() if len(widths) == 1 else 0
     # Three lines of eight numbers can be either; a pose ends in a quaternion of length 1.
-    if columns == 8 and (len(lines) != 3 or all(_unit(line[4:]) for line in lines)):
+    if columns == 8 and (len(lines) != 3 or all(_is_unit(line[4:]) for line in lines)):
         return "tum"
     if len(lines) == 3 and columns not in (16, 19):
         return "released"
@@ -65,7 +60,7 @@ def _text_kind(path: Path) -> TrajectoryFormat:
     )
 
 
-def _unit(words: list[str]) -> bool:
+def _is_unit(words: list[str]) -> bool:
     try:
         return abs(math.hypot(*map(float, words)) - 1) < 1e-3
     except ValueError:

@@ -183,11 +183,7 @@ def keyframes_as_json(
     relative_to: RelativeTo = "shown_frame",
     ease: bool = False,
 ) -> str:
-    """Keyframes as our JSON; `read_trajectory` runs `Trajectory.from_keyframes` on them.
-
-    Raises:
-        ValueError: keyframes that `Trajectory.from_keyframes` refuses.
-    """
+    """Keyframes as our JSON; raises ValueError if `Trajectory.from_keyframes` refuses them."""
     options: dict[str, Any] = {
         "interpolation": interpolation,
         "pan_unit": pan_unit,

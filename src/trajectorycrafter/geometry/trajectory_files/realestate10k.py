@@ -14,11 +14,7 @@ from .recorded import Recorded, orthonormal
 
 
 def read(path: Path, size: tuple[int, int]) -> Recorded:
-    """The cameras of a clip, for pictures of `size`, height and width.
-
-    Raises:
-        ValueError: names the line of what is missing or wrong; times that do not increase.
-    """
+    """The cameras of a clip, for pictures of `size`, height and width."""
     height, width = size
     lines = table_lines(path)
     if lines and lines[0][1][0].startswith("http"):

@@ -21,11 +21,7 @@ _CENTIMETERS = 100.0
 
 
 def read(path: Path, camera: str | None) -> Recorded:
-    """One camera of a file, for instance "cam03"; None = the first. No lens.
-
-    Raises:
-        ValueError: names the JSON path of what is missing or wrong.
-    """
+    """One camera of a file, for instance "cam03"; None = the first. No lens."""
     document = read_json(path)
     if not isinstance(document, dict):
         raise wrong(f"{path}: $", "an object of frames", type(document).__name__)

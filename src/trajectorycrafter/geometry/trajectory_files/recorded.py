@@ -49,11 +49,7 @@ def as_cameras(recorded: Recorded) -> Cameras:
 
 
 def concrete(value: Trajectory | Cameras, format: TrajectoryFormat) -> Cameras:
-    """The cameras that a camera format can write.
-
-    Raises:
-        ValueError: a path that needs source cameras, or their lens.
-    """
+    """The cameras to write; raises ValueError for a path that needs the source's, or their lens."""
     if isinstance(value, Cameras):
         return value
     plain = Trajectory.static(len(value))
@@ -95,13 +91,10 @@ def square_centered_focal(cameras: Cameras, format: str, better: str) -> Float[n
 
 
 def from_wxyz(quaternion: Sequence[float], translation: Sequence[float], where: str) -> np.ndarray:
-    """A 4 4 transform from a unit quaternion, real part first, and a translation.
-
-    Raises:
-        ValueError: a quaternion more than 1 % off length 1.
-    """
+    """A 4 4 transform from a unit quaternion, real part first, and a translation."""
     w, x, y, z = quaternion
     length = math.hypot(w, x, y, z)
+    # Files of few digits are off by less than 1 %; more means another order or unit.
     if abs(length - 1) > 1e-2:
         raise wrong(f"{where}, quaternion", "length 1", f"{length:.4g}")
     matrix = np.eye(4)
@@ -111,11 +104,7 @@ def from_wxyz(quaternion: Sequence[float], translation: Sequence[float], where: 
 
 
 def orthonormal(matrices: np.ndarray, where: str) -> np.ndarray:
-    """The rigid matrices nearest to T 4 4 that are nearly rigid.
-
-    Raises:
-        ValueError: names the first frame that is scaled, sheared or mirrored.
-    """
+    """The nearest rigid matrices; raises ValueError for a scaled, sheared or mirrored one."""
     rotation = matrices[:, :3, :3]
     error = np.abs(rotation @ rotation.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2))
     handed = np.linalg.det(rotation)
