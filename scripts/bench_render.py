@@ -13,8 +13,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import torch
 
-from trajectorycrafter.geometry.cameras import Cameras, focal_from_fov, intrinsics, static_cameras
-from trajectorycrafter.geometry.transforms import rigid, rotation_y
+from trajectorycrafter.geometry.cameras import (
+    Cameras,
+    focal_from_fov,
+    intrinsics,
+    rigid,
+    rotation_y,
+    static_cameras,
+)
 from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.rendering import render as rendering
 from trajectorycrafter.rendering import splatting

@@ -28,7 +28,6 @@ from viser import _messages as messages
 from websockets.sync.client import connect
 
 from trajectorycrafter.config.redirect import ClipSettings, DepthSettings, RedirectSettings
-from trajectorycrafter.depth.from_file import write_depth
 from trajectorycrafter.geometry.cameras import focal_from_fov, intrinsics, static_cameras
 from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.studio.jobs import Queue
@@ -37,6 +36,7 @@ from trajectorycrafter.studio.page import Page
 from trajectorycrafter.studio.preparing import Preparer
 from trajectorycrafter.studio.server import serve
 from trajectorycrafter.studio.session import Session
+from trajectorycrafter.video.depth_npz import write_depth
 
 FRAMES, HEIGHT, WIDTH = 13, 384, 672
 THREADS, SECONDS, DRAGS_PER_SECOND = 2, 5.0, 60

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from trajectorycrafter.depth.from_file import write_depth
 from trajectorycrafter.geometry.cameras import (
     Cameras,
     focal_from_fov,
@@ -15,6 +14,7 @@ from trajectorycrafter.geometry.cameras import (
 )
 from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.video.clip import Depth, Video
+from trajectorycrafter.video.depth_npz import write_depth
 
 
 @dataclass(frozen=True)

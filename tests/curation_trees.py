@@ -18,9 +18,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from trajectorycrafter.geometry.cameras import Cameras, intrinsics
+from trajectorycrafter.geometry.cameras import Cameras, intrinsics, rigid, rotation_y
 from trajectorycrafter.geometry.trajectory_files import write_trajectory
-from trajectorycrafter.geometry.transforms import rigid, rotation_y
 from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.video.clip import Depth, Video
 

@@ -16,8 +16,7 @@ import torch
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from trajectorycrafter.geometry.cameras import Cameras, intrinsics
-from trajectorycrafter.geometry.transforms import rigid, rigid_inverse, rotation_y
+from trajectorycrafter.geometry.cameras import Cameras, intrinsics, rigid, rigid_inverse, rotation_y
 from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.video.clip import Depth, Video
 

@@ -13,8 +13,15 @@ from scipy.spatial.transform import Rotation
 
 from trajectorycrafter import preset
 from trajectorycrafter.depth.alignment import STRAIGHT, Similarity, align_cameras, umeyama
-from trajectorycrafter.geometry.cameras import Cameras, focal_from_fov, intrinsics, static_cameras
-from trajectorycrafter.geometry.transforms import rigid, rigid_inverse, rotation_y
+from trajectorycrafter.geometry.cameras import (
+    Cameras,
+    focal_from_fov,
+    intrinsics,
+    rigid,
+    rigid_inverse,
+    rotation_y,
+    static_cameras,
+)
 from trajectorycrafter.lab.evaluation.cameras import (
     CAMERA_COLUMNS,
     CameraRecovery,

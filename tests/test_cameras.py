@@ -13,9 +13,11 @@ from trajectorycrafter.geometry.cameras import (
     check_cameras,
     focal_from_fov,
     intrinsics,
+    rigid,
+    rotation_x,
+    rotation_y,
     static_cameras,
 )
-from trajectorycrafter.geometry.transforms import rigid, rotation_x, rotation_y
 
 
 def make(height=6, width=8, focal=7.0, frames=2, seed=0) -> Cameras:

@@ -11,10 +11,11 @@ from trajectorycrafter.geometry.cameras import (
     Cameras,
     focal_from_fov,
     intrinsics,
+    rigid,
+    rotation_y,
     static_cameras,
 )
 from trajectorycrafter.geometry.trajectories import Trajectory
-from trajectorycrafter.geometry.transforms import rigid, rotation_y
 from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.rendering.completion import fill, push_pull, static_background
 from trajectorycrafter.rendering.point_cloud import lift

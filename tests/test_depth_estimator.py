@@ -15,9 +15,9 @@ from trajectorycrafter.depth.estimator import (
     load_depth_estimator,
     with_intrinsics,
 )
-from trajectorycrafter.depth.from_file import write_depth
 from trajectorycrafter.geometry.cameras import DEFAULT_FOV_DEG, focal_from_fov, intrinsics
 from trajectorycrafter.video.clip import Depth, Video
+from trajectorycrafter.video.depth_npz import write_depth
 
 FRAMES, HEIGHT, WIDTH = 3, 12, 16
 

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from trajectorycrafter.depth import from_file
-from trajectorycrafter.depth.from_file import DepthFile, read_depth, write_depth
+from trajectorycrafter.depth.from_file import DepthFile, read_depth
 from trajectorycrafter.geometry.cameras import focal_from_fov, intrinsics, static_cameras
 from trajectorycrafter.video.clip import Depth, Video
+from trajectorycrafter.video.depth_npz import write_depth
 
 FRAMES, HEIGHT, WIDTH = 3, 6, 8
 K = intrinsics(9.0, HEIGHT, WIDTH, FRAMES)

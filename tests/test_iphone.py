@@ -24,8 +24,7 @@ from iphone_tree import (
     write_som,
 )
 
-from trajectorycrafter.geometry.cameras import Cameras, intrinsics
-from trajectorycrafter.geometry.transforms import rigid, rotation_y
+from trajectorycrafter.geometry.cameras import Cameras, intrinsics, rigid, rotation_y
 from trajectorycrafter.lab.evaluation.iphone.benchmark import (
     compared,
     evaluate_iphone,

@@ -7,12 +7,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trajectorycrafter.geometry.cameras import Cameras, intrinsics, static_cameras
+from trajectorycrafter.geometry.cameras import (
+    Cameras,
+    intrinsics,
+    look_at,
+    rigid,
+    rotation_x,
+    rotation_y,
+    static_cameras,
+)
+from trajectorycrafter.geometry.interpolation import smoothed
 from trajectorycrafter.geometry.keyframes import Keyframe
 from trajectorycrafter.geometry.pivot import keyframe_at, turned_about
-from trajectorycrafter.geometry.smoothing import smoothed
 from trajectorycrafter.geometry.trajectories import Trajectory
-from trajectorycrafter.geometry.transforms import look_at, rigid, rotation_x, rotation_y
 
 ANGLE = st.floats(-175, 175)
 SHIFT = st.floats(-2, 2)

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from trajectorycrafter.geometry.cameras import Cameras, intrinsics, static_cameras
-from trajectorycrafter.geometry.transforms import look_at
+from trajectorycrafter.geometry.cameras import Cameras, intrinsics, look_at, static_cameras
 from trajectorycrafter.rendering.point_cloud import flying_pixels, lift, write_ply
 from trajectorycrafter.video.clip import Depth, Video
 

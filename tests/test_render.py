@@ -14,9 +14,11 @@ from trajectorycrafter.geometry.cameras import (
     Cameras,
     focal_from_fov,
     intrinsics,
+    rigid,
+    rotation_x,
+    rotation_y,
     static_cameras,
 )
-from trajectorycrafter.geometry.transforms import rigid, rotation_x, rotation_y
 from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.rendering.point_cloud import DynamicPointCloud, lift
 from trajectorycrafter.rendering.render import (

@@ -8,18 +8,20 @@ import numpy as np
 import pytest
 import torch
 
-from trajectorycrafter.depth.from_file import write_depth
+from trajectorycrafter.depth.estimator import load_depth_estimator
 from trajectorycrafter.geometry.cameras import (
     Cameras,
     focal_from_fov,
     intrinsics,
+    rigid_inverse,
+    rotation_y,
 )
-from trajectorycrafter.geometry.trajectory_files import write_trajectory
-from trajectorycrafter.geometry.transforms import rigid_inverse, rotation_y
+from trajectorycrafter.geometry.trajectory_files import read_trajectory, write_trajectory
 from trajectorycrafter.lab.synthetic.materials import Material
 from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.source_cameras import NAMES, load_source_cameras
 from trajectorycrafter.video.clip import Depth, Video
+from trajectorycrafter.video.depth_npz import write_depth
 
 FRAMES, HEIGHT, WIDTH = 4, 6, 8
 K = intrinsics(9.0, HEIGHT, WIDTH, FRAMES)
@@ -75,6 +77,17 @@ def test_cameras_of_a_depth_file(video, depth, cameras, tmp_path):
     found = load_source_cameras(f"file:{path}")(video, depth)
     torch.testing.assert_close(found.world_to_camera, _from_first(cameras), rtol=0, atol=1e-6)
     torch.testing.assert_close(found.K, K)
+
+
+def test_readers_know_the_home_folder(video, depth, cameras, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_depth(depth, tmp_path / "depth.npz", cameras)
+    write_trajectory(cameras, tmp_path / "path.json")
+    assert torch.equal(load_depth_estimator("file:~/depth.npz")(video).z, depth.z)
+    for name in ("depth.npz", "path.json"):
+        found = load_source_cameras(f"file:~/{name}")(video, depth)
+        torch.testing.assert_close(found.world_to_camera, _from_first(cameras), rtol=0, atol=1e-5)
+    assert len(read_trajectory("~/path.json")) == FRAMES
 
 
 def test_camera_to_world_and_three_rows(video, depth, cameras, tmp_path):

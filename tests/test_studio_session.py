@@ -23,9 +23,9 @@ from trajectorycrafter.config.redirect import (
     GeneratorSettings,
     RedirectSettings,
 )
+from trajectorycrafter.geometry.cameras import look_at
 from trajectorycrafter.geometry.keyframes import Keyframe
 from trajectorycrafter.geometry.trajectory_files import read_trajectory
-from trajectorycrafter.geometry.transforms import look_at
 from trajectorycrafter.job.reshoot import make_trajectory
 from trajectorycrafter.studio.editing import Design, History, TimePlan
 from trajectorycrafter.studio.preparing import Preparer

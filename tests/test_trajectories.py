@@ -14,13 +14,18 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from trajectorycrafter.depth.estimator import released_radius, scene_radius
-from trajectorycrafter.geometry.cameras import Cameras, intrinsics, static_cameras
+from trajectorycrafter.geometry.cameras import (
+    Cameras,
+    intrinsics,
+    rigid,
+    rotation_y,
+    static_cameras,
+)
 from trajectorycrafter.geometry.interpolation import interpolate, resample_cameras
 from trajectorycrafter.geometry.keyframes import Keyframe
 from trajectorycrafter.geometry.modes import mode_indices, with_mode
 from trajectorycrafter.geometry.presets import PRESETS, preset
 from trajectorycrafter.geometry.trajectories import MOTION_FIELDS, Trajectory, check_ranges
-from trajectorycrafter.geometry.transforms import rigid, rotation_y
 from trajectorycrafter.video.clip import Depth
 
 GOLDEN = Path(__file__).parent / "golden" / "trajectories"

@@ -11,7 +11,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trajectorycrafter.geometry.cameras import Cameras, intrinsics, static_cameras
+from trajectorycrafter.geometry.cameras import (
+    Cameras,
+    intrinsics,
+    rigid,
+    rotation_x,
+    rotation_y,
+    rotation_z,
+    static_cameras,
+)
 from trajectorycrafter.geometry.keyframes import Keyframe
 from trajectorycrafter.geometry.modes import with_mode
 from trajectorycrafter.geometry.presets import preset
@@ -23,7 +31,6 @@ from trajectorycrafter.geometry.trajectory_files import (
     read_trajectory,
     write_trajectory,
 )
-from trajectorycrafter.geometry.transforms import rigid, rotation_x, rotation_y, rotation_z
 
 ASSETS = Path(__file__).parents[1] / "src" / "trajectorycrafter" / "assets" / "trajectories"
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trajectorycrafter.geometry.transforms import (
+from trajectorycrafter.geometry.cameras import (
     look_at,
     rigid,
     rigid_inverse,

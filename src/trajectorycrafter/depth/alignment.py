@@ -12,8 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..geometry.cameras import Cameras
-from ..geometry.transforms import rigid, rigid_inverse
+from ..geometry.cameras import Cameras, rigid, rigid_inverse
 
 STRAIGHT = 0.05
 """A path whose spread across its line is below this share of the spread along it counts as

@@ -18,7 +18,6 @@ import torch
 
 from ..config.redirect import PIXELS, QUALITY, WINDOW, CameraSettings, RedirectSettings, Way
 from ..config.serialization import to_json
-from ..depth.from_file import write_depth
 from ..geometry.modes import with_mode
 from ..geometry.presets import preset
 from ..geometry.trajectories import Trajectory, check_ranges
@@ -31,6 +30,7 @@ from ..runtime.run_folder import check_inputs, claim, difference, read_record, s
 from ..runtime.stages import Stages
 from ..video import pictures
 from ..video.clip import Video
+from ..video.depth_npz import write_depth
 from ..video.reading import FrameChoice, VideoInfo, clip_path, probe
 from .generation import check_model
 from .pipeline import DEPTH_FILE, Result, TrajectoryCrafter

@@ -17,8 +17,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..geometry.cameras import Cameras
+from ..geometry.interpolation import smoothed
 from ..geometry.presets import PRESETS
-from ..geometry.smoothing import smoothed
 from ..geometry.trajectories import Scale, Trajectory
 from ..geometry.trajectory_files import TrajectoryFormat, read_trajectory
 from .editing import Design, History, TimeKind

@@ -17,7 +17,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from ..config.redirect import WINDOW, RedirectSettings
-from ..depth.from_file import read_depth, write_depth
+from ..depth.from_file import read_depth
 from ..geometry.cameras import Cameras, check_cameras
 from ..job.pipeline import TrajectoryCrafter
 from ..job.plan import planned
@@ -26,6 +26,7 @@ from ..rendering.point_cloud import DynamicPointCloud, lift
 from ..runtime.machine import measured_gflops, pick_device, pick_dtype
 from ..source_cameras import load_source_cameras
 from ..video.clip import Depth, Video
+from ..video.depth_npz import write_depth
 from ..video.reading import probe
 
 THINNING = 2

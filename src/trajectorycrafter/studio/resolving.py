@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..geometry.cameras import Cameras
+from ..geometry.cameras import Cameras, transform_points
 from ..geometry.interpolation import interpolate
 from ..geometry.keyframes import Keyframe
 from ..geometry.modes import with_mode
@@ -21,7 +21,6 @@ from ..geometry.pivot import keyframe_at, turned_about
 from ..geometry.presets import preset
 from ..geometry.trajectories import RelativeTo, Trajectory
 from ..geometry.trajectory_files import TrajectoryFormat, encode_trajectory, keyframes_as_json
-from ..geometry.transforms import transform_points
 from .editing import Design, TimePlan
 
 FORMAT_SUFFIX: dict[TrajectoryFormat, str] = {

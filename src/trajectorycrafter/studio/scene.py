@@ -15,8 +15,7 @@ from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from ..geometry.cameras import Cameras
-from ..geometry.transforms import rigid, rigid_inverse
+from ..geometry.cameras import Cameras, rigid, rigid_inverse
 from ..video.pictures import frustum_lines
 from .editing import Design
 from .preparing import PreparedClip

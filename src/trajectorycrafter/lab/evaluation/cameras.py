@@ -17,8 +17,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ...depth.alignment import align_cameras, umeyama
-from ...geometry.cameras import Cameras, check_cameras, intrinsics, static_cameras
-from ...geometry.transforms import rigid_inverse
+from ...geometry.cameras import Cameras, check_cameras, intrinsics, rigid_inverse, static_cameras
 from ...runtime.plugins import load_plugin, unknown_name
 from ...video.clip import Video
 from .records import Column

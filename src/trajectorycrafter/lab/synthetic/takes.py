@@ -10,8 +10,16 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ...geometry.cameras import Cameras, focal_from_fov, intrinsics
-from ...geometry.transforms import look_at, rigid, rotation_x, rotation_y, rotation_z
+from ...geometry.cameras import (
+    Cameras,
+    focal_from_fov,
+    intrinsics,
+    look_at,
+    rigid,
+    rotation_x,
+    rotation_y,
+    rotation_z,
+)
 from ...video.clip import Depth
 
 FOV_DEG = 60.0

@@ -22,9 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ....geometry.cameras import Cameras, check_cameras
+from ....geometry.cameras import Cameras, check_cameras, rigid_inverse
 from ....geometry.trajectory_files import colmap
-from ....geometry.transforms import rigid_inverse
 from .files import DepthKind, DepthMaps, Masks, StoredFrames, float16, read_json, read_npy
 
 Layout = Literal["dycheck", "som", "camdirector"]
