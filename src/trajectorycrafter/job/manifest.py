@@ -66,11 +66,7 @@ class Job:
     @property
     def path_text(self) -> str:
         """The camera path as the manifest's column `trajectory` has it; empty without one."""
-        if self.preset is not None:
-            return self.preset if self.amount is None else f"{self.preset}:{_short(self.amount)}"
-        if self.numbers is not None:
-            return " ".join(_short(number) for number in self.numbers)
-        return "" if self.trajectory is None else str(self.trajectory)
+        return path_words(self.preset, self.amount, self.numbers, self.trajectory)
 
     def settings(self, common: RedirectSettings) -> RedirectSettings:
         """The common settings with what this line says in their place."""
@@ -90,8 +86,19 @@ class Job:
         return replace(common, camera=camera, depth=depth, generator=generator)
 
 
+def path_words(
+    preset: str | None, amount: float | None, numbers: Numbers | None, file: Path | str | None
+) -> str:
+    """A camera path, of which at most one way is there, in the words of a manifest."""
+    if preset is not None:
+        return preset if amount is None else f"{preset}:{_short(amount)}"
+    if numbers is not None:
+        return " ".join(_short(number) for number in numbers)
+    return "" if file is None else str(file)
+
+
 def is_json(path: Path) -> bool:
-    """Whether a manifest is written as jsonl. Raises ValueError unless it is that or csv."""
+    """Whether a manifest is jsonl. Raises ValueError unless its name ends as jsonl's or csv's."""
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"A manifest's name ends with .csv or .jsonl; got {path}.")
     return path.suffix.lower() == ".jsonl"
