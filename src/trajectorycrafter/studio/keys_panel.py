@@ -14,7 +14,7 @@ SLIDERS = {
     "up": ("Up", -2.0, 2.0, 0.01),
     "zoom": ("Zoom", 0.2, 4.0, 0.01),
 }
-"""Fields of a key: label, least, largest, step."""
+"""Fields of a key: label, smallest and largest value, step."""
 WAYS = {"smooth (spline)": "spline", "straight (linear)": "linear"}
 NONE = "-"
 NO_KEYS: tuple[str, ...] = (NONE,)

@@ -17,7 +17,7 @@ RANGES = {
     "final focal factor": (0.4, 2.0, 0.05),
     "none": (0.0, 1.0, 1.0),
 }
-"""Least, largest and step of a preset's amount, by its unit."""
+"""Smallest and largest value and step of a preset's amount, by its unit."""
 SCALES: dict[str, Scale] = {"scene units": "scene", "distances to the subject": "radius"}
 
 

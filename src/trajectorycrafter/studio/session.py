@@ -1,7 +1,7 @@
 """One visitor's work on one clip: everything the page does, without a widget.
 
-The one thing a reader would get wrong: what changes the path is in `editor`, which belongs to the
-clip; a session can open another clip and then has another editor.
+What changes the path is in `editor`, which belongs to the clip; a session that opens another clip
+has another editor.
 """
 
 import json
@@ -34,7 +34,7 @@ class Session:
     def __init__(self, preparer: Preparer, settings: RedirectSettings | None = None):
         """
         Args:
-            preparer: makes clips ready to be looked at; shared by all sessions.
+            preparer: shared by all sessions.
             settings: of the full run; the camera path in them is replaced by the design's.
         """
         self._preparer = preparer
@@ -42,7 +42,6 @@ class Session:
         self._lock = threading.RLock()
         self._opened: tuple[Editor, Preview] | None = None
         self._shares: tuple[Trajectory, FrameShares] | None = None
-        self._gflops: float | None = None
         self.name, self.speed = "", FULL
 
     # The clip ------------------------------------------------------------------------------------
@@ -87,7 +86,6 @@ class Session:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is a clip."""
         return self._opened is not None
 
     @property
@@ -98,31 +96,23 @@ class Session:
 
     @property
     def editor(self) -> Editor:
-        """All that changes the path.
-
-        Raises:
-            ValueError: no clip was opened.
-        """
+        """All that changes the path; raises ValueError while no clip is open, as do these:"""
         return self._parts[0]
 
     @property
     def clip(self) -> PreparedClip:
-        """The clip on show; raises as `editor`."""
         return self.editor.clip
 
     @property
     def design(self) -> Design:
-        """As it is now; raises as `editor`."""
         return self.editor.design
 
     @property
     def path(self) -> Trajectory:
-        """What the design stands for; raises as `editor`."""
         return self.editor.path
 
     @property
     def cameras(self) -> Cameras:
-        """The new cameras, one per output frame; raises as `editor`."""
         return self.editor.cameras
 
     # What is seen --------------------------------------------------------------------------------
@@ -146,15 +136,14 @@ class Session:
         return self._shares[1]
 
     def warnings(self) -> list[str]:
-        """Where the path leaves what a model can be expected to do, a sentence each."""
+        """A sentence for each way in which the path asks for more than can be expected."""
         return path_warnings(self.path, self.clip, self.shares())
 
     def estimates(self) -> list[Estimate]:
         """Seconds and memory of the full run's stages on this machine."""
-        if self._gflops is None:
-            self._gflops = measured_speed(self.settings)
         settings, frames = self.run_settings, (len(self.clip), self.design.frames)
-        steps = planned(settings, *frames, self.result_size, gflops=self._gflops)
+        speed = measured_speed(settings.machine)
+        steps = planned(settings, *frames, self.result_size, gflops=speed)
         if self._preparer.known_depth(self.clip.path, settings) is None:
             return steps
         return [step for step in steps if step.stage != "depth"]
@@ -162,15 +151,14 @@ class Session:
     # The full run --------------------------------------------------------------------------------
 
     def choose_run(self, **changes: Any) -> None:
-        """Change the generator's settings: model, prompt, steps, seed, ..."""
+        """Change fields of `GeneratorSettings`."""
         generator = replace(self.settings.generator, **changes)
         self.settings = replace(self.settings, generator=generator)
 
     def choose_speed(self, name: str) -> None:
         """How much of the quality is given for time, one of `SPEEDS`."""
-        speed = SPEEDS[name]
         self.speed = name
-        self.choose_run(steps=speed.steps if self._released else None)
+        self.choose_run(steps=SPEEDS[name].steps if self._released else None)
 
     @property
     def _released(self) -> bool:
@@ -182,7 +170,10 @@ class Session:
         source, smaller = self.clip.source, SPEEDS[self.speed].smaller
         if smaller == 1 or self._released:
             return source.height, source.width
-        return tuple(max(2, round(n / smaller / 16)) * 16 for n in (source.height, source.width))  # pyright: ignore[reportReturnType]
+        height, width = (
+            max(2, round(n / smaller / 16)) * 16 for n in (source.height, source.width)
+        )
+        return height, width
 
     @property
     def run_settings(self) -> RedirectSettings:
