@@ -198,7 +198,7 @@ def check_common(jobs: list[Job], settings: RedirectSettings, render_only: bool 
 def check_batch_inputs(
     jobs: list[Job], out: Path, settings: RedirectSettings, manifest: Path
 ) -> None:
-    """Raises ValueError if a clip's results would replace anything that some clip needs."""
+    """Raises ValueError if a clip's results would replace what this or another clip reads."""
     inputs = [manifest]
     for job in jobs:
         inputs += inputs_of(job.clip, job.settings(settings))
@@ -226,7 +226,7 @@ def redirect_task(task: Task, parts: LoadedModels, on_stage: Say | None = None) 
     """One clip, in whichever process; goes on with what an earlier attempt left in its folder.
 
     Args:
-        parts: taken over from the clip before, and left for the next one.
+        parts: kept from the clip before, and left for the next one.
         on_stage: called with the name of each stage as it begins.
 
     Raises:
