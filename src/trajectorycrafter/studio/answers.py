@@ -30,13 +30,6 @@ SAFE_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-refe
 """What every answer has."""
 _RELOAD_S = 5
 """The gallery runs no script; it reloads itself as long as a job is not finished."""
-_WORDS = {
-    "queued": "waiting",
-    "running": "in the making",
-    "done": "done",
-    "failed": "failed",
-    "cancelled": "cancelled",
-}
 
 
 @dataclass(frozen=True)
@@ -79,7 +72,7 @@ def gallery_page(jobs: list[StudioJob]) -> str:
         jobs=jobs,
         address=result_url,
         reload_s=_RELOAD_S,
-        words=_WORDS,
+        words={"queued": "waiting", "running": "in the making"},
         comparison=PAGE,
         source=SOURCE,
         duration=duration,

@@ -56,11 +56,7 @@ class ClipPanel:
             choice.options = tuple(self.names)
 
     def open(self, clip: Clip) -> None:
-        """Show a clip; its depth may take a while.
-
-        Raises:
-            ValueError: a clip that cannot be used.
-        """
+        """Show a clip; its depth may take a while. Raises as `Session.open`."""
         with self.progress(f"Opening {clip.name}") as tell:
             self._desk.session.open(clip.path, clip.name, tell)
         self._desk.show_clip()

@@ -49,11 +49,7 @@ def add_comparison(out: Path, clip: Path, settings: RedirectSettings, name: str)
 
 
 def write_page(out: Path, name: str) -> Path:
-    """The page alone, from `run.json` and the videos that are there.
-
-    Raises:
-        FileNotFoundError: no run there.
-    """
+    """The page alone, from the folder's `run.json` and the videos that are there."""
 
     def listed(labels: dict[str, str]) -> list[dict[str, str]]:
         return [{"file": f, "label": label} for f, label in labels.items() if (out / f).exists()]

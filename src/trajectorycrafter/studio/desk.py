@@ -54,8 +54,6 @@ class Desk:
         self.ended.set()
         self.redraw.stop()
 
-    # Callbacks -----------------------------------------------------------------------------------
-
     def when(self, widget: Any, work: Callable[[Any], object]) -> None:
         """`do` the work on the widget's value whenever the visitor, not our code, changes it."""
 
@@ -105,8 +103,6 @@ class Desk:
             self.editor.history.release()
         self._last_edit = now
         return name
-
-    # What is on show -----------------------------------------------------------------------------
 
     def show_clip(self) -> None:
         """Show the session's clip, which or whose source cameras have changed."""

@@ -58,42 +58,30 @@ class Design:
         return next((key for key in self.keys if key.frame == frame), None)
 
     def with_key(self, key: Keyframe) -> "Design":
-        """With this key instead of any other in its frame.
-
-        Raises:
-            ValueError: the key lies outside the path.
-        """
+        """With this key instead of any other in its frame, which must be one of the path's."""
         if key.frame is None or not 0 <= key.frame < self.frames:
             raise ValueError(f"A key stands in frame 0 to {self.frames - 1}; got {key.frame}.")
         others = [other for other in self.keys if other.frame != key.frame]
         return self._keyed([*others, key])
 
     def without_key(self, frame: int) -> "Design":
-        """Raises ValueError unless there is a key in that frame."""
+        """Without the key of that frame; raises ValueError unless there is one."""
         self._existing(frame)
         return self._keyed([key for key in self.keys if key.frame != frame])
 
     def with_key_changed(self, frame: int, **changes: Any) -> "Design":
-        """With other fields of the key; raises ValueError unless there is one in that frame."""
+        """With other fields of that frame's key; raises ValueError unless there is one."""
         return self.with_key(replace(self._existing(frame), **changes))
 
     def with_key_moved(self, frame: int, to: int) -> "Design":
-        """The key of one frame in another, which must be free.
-
-        Raises:
-            ValueError: no such key, or a frame that is taken or outside the path.
-        """
+        """With the key of one frame in another of the path, which must be free, or ValueError."""
         key = self._existing(frame)
         if to != frame and self.key_at(to) is not None:
             raise ValueError(f"Frame {to} has a key already; move that one first.")
         return self.without_key(frame).with_key(replace(key, frame=to))
 
     def with_key_reordered(self, frame: int, steps: int) -> "Design":
-        """The key's camera `steps` places later (earlier if < 0); the frames stay in place.
-
-        Raises:
-            ValueError: no such key.
-        """
+        """With the key's camera `steps` places later (earlier if < 0); the frames stay in place."""
         index = self.keys.index(self._existing(frame))
         order = list(self.keys)
         order.insert(max(0, min(index + steps, len(order) - 1)), order.pop(index))
@@ -101,11 +89,7 @@ class Design:
         return self._keyed([replace(k, frame=f) for k, f in zip(order, frames, strict=True)])
 
     def with_point(self, frame: int, source: int) -> "Design":
-        """The time curve with a point at this output frame.
-
-        Raises:
-            ValueError: a frame outside the path.
-        """
+        """The time curve with a point at this output frame, which must be one of the path's."""
         if not 0 <= frame < self.frames:
             raise ValueError(f"A point stands in frame 0 to {self.frames - 1}; got {frame}.")
         others = [point for point in self.time.points if point[0] != frame]
@@ -113,11 +97,7 @@ class Design:
         return replace(self, time=replace(self.time, kind="curve", points=points))
 
     def without_point(self, frame: int) -> "Design":
-        """The time curve without its point at this output frame.
-
-        Raises:
-            ValueError: there is none, or it is one of the last two.
-        """
+        """The time curve without its point at this output frame; two points must remain."""
         points = tuple(point for point in self.time.points if point[0] != frame)
         if len(points) == len(self.time.points):
             raise ValueError(f"The time curve has no point in frame {frame}.")
@@ -171,11 +151,11 @@ class History:
         self._gesture = None
 
     def undo(self) -> bool:
-        """One step back; whether there was one."""
+        """Go one step back; False if there is none."""
         return self._move(-1)
 
     def redo(self) -> bool:
-        """One step forward; whether there was one."""
+        """Go one step forward; False if there is none."""
         return self._move(1)
 
     def _move(self, step: int) -> bool:

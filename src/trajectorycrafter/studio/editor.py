@@ -33,7 +33,7 @@ thinned cloud, narrow enough not to hit a neighboring thing."""
 
 @dataclass(frozen=True)
 class Resolved:
-    """A design with what follows from it."""
+    """A design with its path and its new cameras."""
 
     design: Design
     path: Trajectory
@@ -55,17 +55,15 @@ class Editor:
 
     @property
     def path(self) -> Trajectory:
-        """What the design stands for."""
         return self.current.path
 
     @property
     def cameras(self) -> Cameras:
-        """The new cameras, one per output frame."""
         return self.current.cameras
 
     @property
     def current(self) -> Resolved:
-        """The design with its path and cameras, which belong together."""
+        """The design with the path and the cameras, one per output frame, that follow from it."""
         with self._lock:
             design = self.design
             if self._resolved is None or self._resolved.design is not design:
@@ -83,10 +81,7 @@ class Editor:
         return float((matrices - matrices[:1]).abs().max()) < 1e-6
 
     def change(self, change: Callable[[Design], Design], gesture: str | None = None) -> None:
-        """Put the changed design into the history, if it makes a path.
-
-        Args:
-            gesture: see `History.put`.
+        """Put the changed design into the history, as `History.put` does.
 
         Raises:
             ValueError: a change that the design refuses, or a design that makes no path.
@@ -104,8 +99,6 @@ class Editor:
         """A named move, of its usual size unless an amount is given; errors as `change`."""
         usual = PRESETS[name].amount if name in PRESETS else 0.0
         self.edit(kind="preset", preset=name, amount=usual if amount is None else amount)
-
-    # Keys ----------------------------------------------------------------------------------------
 
     def capture(
         self,
@@ -141,11 +134,7 @@ class Editor:
             self.change(lambda design: design.with_key(key), gesture)
 
     def set_key_moment(self, frame: int, moment: int, gesture: str | None = None) -> None:
-        """Show a source frame at a key; time then goes by the keys.
-
-        Raises:
-            ValueError: no such key, or a source frame that the clip does not have.
-        """
+        """Show a source frame of the clip at an existing key; time then goes by the keys."""
         with self._lock:
             key = self.design.key_at(frame)
             if key is None or not 0 <= moment < len(self.clip):
@@ -158,23 +147,13 @@ class Editor:
             self.change(lambda design: replace(design.with_key(key), time=time), gesture)
 
     def make_keys(self, count: int) -> None:
-        """Turn any path into keys that can be edited.
-
-        Raises:
-            ValueError: fewer than 2 keys, or more than frames.
-        """
+        """Turn any path into keys that can be edited; raises as `as_keys`."""
         self.change(lambda design: as_keys(design, count, self.clip))
-
-    # Pivot and time ------------------------------------------------------------------------------
 
     def pivot_at(
         self, origin: Float[Tensor, "3"], direction: Float[Tensor, "3"], moment: int
     ) -> None:
-        """Turn about the nearest of a source frame's points that lie on a click's ray.
-
-        Raises:
-            ValueError: there is none.
-        """
+        """Turn about the nearest point of a source frame on a click's ray; ValueError if none."""
         cloud = self.clip.cloud
         points = cloud.points[moment][cloud.valid[moment]]
         ray = (direction / direction.norm()).to(points)
@@ -188,11 +167,7 @@ class Editor:
         self.set_pivot((x, y, z))
 
     def set_pivot(self, pivot: tuple[float, float, float] | None) -> None:
-        """Turn about another point of the world; keys stay where they are.
-
-        Raises:
-            ValueError: a design that makes no path.
-        """
+        """Turn about another point of the world, or the default; keys stay where they are."""
         with self._lock:
             design = self.design
             cameras = self._resolve(replace(design, kind="keys")).cameras
@@ -206,11 +181,7 @@ class Editor:
             self.change(lambda _: posed)
 
     def set_time(self, kind: TimeKind, gesture: str | None = None, **changes: Any) -> None:
-        """Choose which source frames are shown; see `TimePlan`.
-
-        Raises:
-            ValueError: source frames that the clip does not have.
-        """
+        """Choose which of the clip's source frames are shown; see `TimePlan`."""
         time = replace(self.design.time, kind=kind, **changes)
         if time.kind == "curve" and len(time.points) < 2:
             last = self.design.frames - 1, len(self.clip) - 1
@@ -218,8 +189,6 @@ class Editor:
         if not 0 <= time.moment < len(self.clip):
             raise ValueError(f"The clip has frames 0 to {len(self.clip) - 1}; got {time.moment}.")
         self.edit(gesture, time=time)
-
-    # Paths from and to elsewhere -----------------------------------------------------------------
 
     def import_path(self, name: str, data: bytes, scale: Scale = "scene") -> None:
         """Take a path from a file of any known format; a zip is a packed folder.
@@ -243,11 +212,7 @@ class Editor:
             self.follow(path, name)
 
     def stabilize(self, sigma: float) -> None:
-        """Follow the source camera, smoothed over `sigma` frames.
-
-        Raises:
-            ValueError: a source camera that stands still.
-        """
+        """Follow the source camera, which must move, smoothed over `sigma` frames."""
         if self.source_stands:
             raise ValueError(
                 "The source camera is taken to stand still, so there is nothing to stabilise; find "
@@ -262,9 +227,5 @@ class Editor:
         self.edit(kind="path", path=path, path_name=name)
 
     def export(self, format: TrajectoryFormat = "json") -> tuple[str, bytes]:
-        """Name and content of a file with the path; JSON gives `redirect` the same video.
-
-        Raises:
-            ValueError: a format that cannot hold this path.
-        """
+        """Name and content of a file with the path, as `exported`."""
         return exported(self.design, self.clip, format)

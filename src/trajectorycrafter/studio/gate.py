@@ -7,7 +7,6 @@ be this machine's, and a websocket must have been opened by the studio's own pag
 
 import hashlib
 import hmac
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -100,11 +99,6 @@ class Gate:
         user = self._library.user(known)
         new = () if user.id == kept else (_cookie(self._user_cookie, user.id),)
         return Visit(user, path, query, new)
-
-
-def new_token() -> str:
-    """24 random bytes as text."""
-    return secrets.token_urlsafe(24)
 
 
 def is_this_machine(host: str) -> bool:

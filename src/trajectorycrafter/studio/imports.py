@@ -21,11 +21,7 @@ MOST_KEYS = 24
 
 
 def unpacked(name: str, data: bytes, folder: Path) -> Path:
-    """Write a visitor's path into `folder`; a zip becomes a folder of its own.
-
-    Raises:
-        ValueError: empty or too large.
-    """
+    """Write a visitor's path, of a sensible size, into `folder`; a zip becomes a folder."""
     if not data or len(data) > LARGEST_PATH_MB * 1e6:
         raise ValueError(
             f"{name} has {len(data) / 1e6:.1f} MB; a camera path has up to {LARGEST_PATH_MB:g} MB."

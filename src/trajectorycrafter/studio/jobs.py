@@ -11,7 +11,6 @@ import shutil
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -36,7 +35,15 @@ class Queue:
         self.library = library
         library.make_room = self.make_room
         self._changed = threading.Condition(threading.RLock())
-        self._jobs: dict[str, StudioJob] = _read_all(library.users)
+        self._jobs: dict[str, StudioJob] = {}
+        for record in library.users.glob(f"*/jobs/*/{RECORD}"):
+            try:
+                job = read_job(record.parent)
+            except ValueError as error:
+                _log.warning("left alone: %s", error)
+                continue
+            # A job that was running goes on when its turn comes again.
+            self._jobs[job.id] = replace(job, state="queued") if job.state == "running" else job
         self._track = Track()
         self._worker: Worker | None = None
         self._thread: threading.Thread | None = None
@@ -101,15 +108,7 @@ class Queue:
                 shutil.rmtree(job.folder, ignore_errors=True)
 
     def make_room(self, size: int = 0, keep: str | None = None) -> bool:
-        """Remove the oldest jobs that have ended until the quota is kept.
-
-        Args:
-            size: bytes that are to come.
-            keep: id of a job that stays.
-
-        Returns:
-            Whether there is room now.
-        """
+        """Remove old ended jobs, but not `keep`, until `size` bytes fit; False if they do not."""
         quota = self.library.limits.quota_bytes
         with self._changed:
             used = self.library.size() + size
@@ -122,11 +121,7 @@ class Queue:
         return used <= quota
 
     def start(self) -> None:
-        """Work on what is waiting, in the background, until `stop`.
-
-        Raises:
-            ValueError: another studio works in the same folder.
-        """
+        """Work on what is queued until `stop`; ValueError if another studio does so here."""
         if self._thread is not None:
             return
         owner = self.library.root / "studio.json"
@@ -232,16 +227,3 @@ class Queue:
         if job.state != "running":
             return job
         return replace(job, progress=self._track.progress(time.monotonic()))
-
-
-def _read_all(users: Path) -> dict[str, StudioJob]:
-    """The jobs on disk; one that was running is queued again."""
-    jobs: dict[str, StudioJob] = {}
-    for record in users.glob(f"*/jobs/*/{RECORD}"):
-        try:
-            job = read_job(record.parent)
-        except ValueError as error:
-            _log.warning("left alone: %s", error)
-            continue
-        jobs[job.id] = replace(job, state="queued") if job.state == "running" else job
-    return jobs

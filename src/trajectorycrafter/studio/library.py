@@ -112,11 +112,7 @@ class User:
         return [*shipped_clips(), *(self._clip(record) for record in records)]
 
     def clip(self, id: str) -> Clip:
-        """The clip of this id, shipped or this visitor's.
-
-        Raises:
-            ValueError: there is none.
-        """
+        """The clip of this id, shipped or this visitor's; raises ValueError if there is none."""
         for clip in self.clips():
             if clip.id == id:
                 return clip
@@ -154,11 +150,7 @@ class User:
         return clip
 
     def remove(self, id: str) -> None:
-        """Delete one of this visitor's own clips; jobs that used it keep their results.
-
-        Raises:
-            ValueError: there is none, or it is a shipped one.
-        """
+        """Delete one of this visitor's own clips; jobs that used it keep their results."""
         clip = self.clip(id)
         if clip.shipped:
             raise ValueError(f"{clip.name} came with the package and stays.")
@@ -220,11 +212,7 @@ def _suffix(data: bytes, name: str) -> str:
 
 
 def _checked(path: Path, name: str) -> VideoInfo:
-    """What the file says about itself, after a frame of it was decoded.
-
-    Raises:
-        ValueError: with the visitor's name for it, not ours.
-    """
+    """What the file says about itself after a test; errors use the visitor's name for it."""
     try:
         info = probe(path)
         if info.height * info.width <= LARGEST_PIXELS:

@@ -36,14 +36,7 @@ class JobProgress:
 def expected_seconds(
     clip: Path, settings: RedirectSettings, render_only: bool = False, known_depth: bool = False
 ) -> dict[str, float]:
-    """The stages of a run in their order, and about how many seconds each will take.
-
-    Args:
-        known_depth: whether depth is read from a file instead of being estimated.
-
-    Raises:
-        FileNotFoundError, ValueError: as `check_run`.
-    """
+    """The stages of a run in their order, and about how many seconds each will take."""
     inputs = check_run(clip, settings, render_only=render_only)
     size, frames = inputs.choice.output_size(inputs.info.height, inputs.info.width), inputs.frames
     pixels = frames * size[0] * size[1]

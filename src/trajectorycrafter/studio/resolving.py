@@ -43,11 +43,7 @@ KEYS_RELATIVE_TO: RelativeTo = "first_frame"
 
 
 def resolved(design: Design, clip: PreparedClip) -> Trajectory:
-    """The path of a design.
-
-    Raises:
-        ValueError: numbers that make no path.
-    """
+    """The path of a design; raises ValueError for numbers that make none."""
     source = clip.source
     path = _timed(_motion(design, len(source)), design.time, len(source))
     if design.pivot is not None and design.kind != "path":
@@ -138,11 +134,7 @@ def key_for(
 
 
 def as_keys(design: Design, count: int, clip: PreparedClip) -> Design:
-    """The design's path as `count` keys, evenly spaced, that can be edited by hand.
-
-    Raises:
-        ValueError: fewer than 2 keys, or more than there are frames.
-    """
+    """The design's path as `count` keys, 2 to one per frame, evenly spaced, to edit by hand."""
     if not 2 <= count <= design.frames:
         raise ValueError(f"Expected 2 to {design.frames} keys; got {count}.")
     path = resolved(design, clip)

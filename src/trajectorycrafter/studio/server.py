@@ -6,6 +6,7 @@ websocket; `on_visit` hands the visitor to the page's code.
 
 import asyncio
 import io
+import secrets
 import threading
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, redirect_stdout
@@ -23,7 +24,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from .answers import SAFE_HEADERS, Answer, answer
-from .gate import Gate, Refusal, is_this_machine, new_token
+from .gate import Gate, Refusal, is_this_machine
 from .jobs import Queue
 from .library import Library, User
 
@@ -88,7 +89,7 @@ def serve(
             f"--host {host} can be reached from other machines; add --share, which asks visitors "
             "for a token, or leave --host at 127.0.0.1."
         )
-    token = new_token() if share else None
+    token = secrets.token_urlsafe(24) if share else None
     guard = _Guard(Gate(library, token), queue)
     # viser prints an address of its own, which lacks the token.
     with _starting, _guarded(guard) as taken, redirect_stdout(io.StringIO()):

@@ -44,8 +44,6 @@ class Session:
         self._shares: tuple[Trajectory, FrameShares] | None = None
         self.name, self.speed = "", FULL
 
-    # The clip ------------------------------------------------------------------------------------
-
     def open(self, clip: Path, name: str, tell: Tell = lambda stage, share: None) -> None:
         """Make a clip ready and start a new design for it.
 
@@ -58,11 +56,7 @@ class Session:
             self._shares, self.name = None, name
 
     def change_source(self, source: str, tell: Tell = lambda stage, share: None) -> None:
-        """Find the source cameras another way: static, colmap or file:PATH.
-
-        Raises:
-            ValueError: a clip whose cameras cannot be found so; the earlier ones stay.
-        """
+        """Find the cameras another way: static, colmap, file:PATH; if that raises, these stay."""
         camera = replace(self.settings.camera, source=source)
         settings = replace(self.settings, camera=camera)
         prepared = self._preparer(self.clip.path, settings, tell)
@@ -71,11 +65,7 @@ class Session:
             self.settings, self._shares = settings, None
 
     def copy_camera(self, clip: Path, name: str, tell: Tell = lambda stage, share: None) -> None:
-        """Move as the camera of another video moved, in proportion to the scene.
-
-        Raises:
-            ValueError: a clip whose camera cannot be found; it says what is missing.
-        """
+        """Move as the camera of another video moved, in proportion to the scene."""
         camera = replace(self.settings.camera, source="colmap")
         other = self._preparer(clip, replace(self.settings, camera=camera), tell)
         matrices = other.source.world_to_camera.clone()
@@ -115,10 +105,8 @@ class Session:
     def cameras(self) -> Cameras:
         return self.editor.cameras
 
-    # What is seen --------------------------------------------------------------------------------
-
     def picture(self, frame: int, *, marked: bool = True) -> UInt8[np.ndarray, "h w 3"]:
-        """What the new camera sees in an output frame."""
+        """What the new camera sees in an output frame, as `Preview.picture`."""
         current = self.editor.current
         moment = int(current.path.source_frame[frame])
         return self._parts[1].picture(current.cameras[[frame]], moment, marked=marked)
@@ -147,8 +135,6 @@ class Session:
         if self._preparer.known_depth(self.clip.path, settings) is None:
             return steps
         return [step for step in steps if step.stage != "depth"]
-
-    # The full run --------------------------------------------------------------------------------
 
     def choose_run(self, **changes: Any) -> None:
         """Change fields of `GeneratorSettings`."""

@@ -89,9 +89,6 @@ class Worker:
         return f"The worker died (exit code {code}); its log has more."
 
 
-# -------------------------------------------------------------------------------- in the process
-
-
 def main() -> None:
     """Work on the jobs that standard input names, until it is closed."""
     # What libraries print must not mix with the events.
@@ -122,40 +119,34 @@ def _listen(lines: IO[str], folders: "queue.Queue[Path]") -> None:
 
 def run_job(folder: Path, parts: "LoadedModels", send: Send) -> None:
     """Make the job of a folder; whatever goes wrong is sent, not raised."""
+    from ..job.batch import How, Task, redirect_task, task_is_done
     from ..runtime.engine import in_words
+    from .compare import add_comparison
+    from .job_records import read_job
+    from .progress import expected_seconds
+
+    def enter(stage: str) -> None:
+        send({"event": "stage", "name": stage})
 
     try:
-        _make(folder, parts, send)
+        job = read_job(folder)
+        spec, out = job.spec, folder / "out"
+        settings, known = spec.settings, spec.known_depth
+        expected = expected_seconds(spec.clip, settings, spec.render_only, known is not None)
+        send({"event": "plan", "expected": expected})
+        how = How(resume=True, render_only=spec.render_only)
+        task = Task(job.id, spec.clip, out, settings, how, known)
+        if not task_is_done(task):
+            redirect_task(task, parts, on_stage=enter)
+        enter("compare")
+        add_comparison(out, spec.clip, settings, spec.name)
+        if known is not None:
+            known.unlink(missing_ok=True)  # it is among the results now
     except Exception as error:
         traceback.print_exc()
         send({"event": "failed", "message": in_words(error)})
     else:
         send({"event": "done"})
-
-
-def _make(folder: Path, parts: "LoadedModels", send: Send) -> None:
-    from ..job.batch import How, Task, redirect_task, task_is_done
-    from .compare import add_comparison
-    from .job_records import read_job
-    from .progress import expected_seconds
-
-    job = read_job(folder)
-    settings, known = job.spec.settings, job.spec.known_depth
-    expected = expected_seconds(job.spec.clip, settings, job.spec.render_only, known is not None)
-    send({"event": "plan", "expected": expected})
-
-    def enter(stage: str) -> None:
-        send({"event": "stage", "name": stage})
-
-    out = folder / "out"
-    how = How(resume=True, render_only=job.spec.render_only)
-    task = Task(job.id, job.spec.clip, out, settings, how, known)
-    if not task_is_done(task):
-        redirect_task(task, parts, on_stage=enter)
-    send({"event": "stage", "name": "compare"})
-    add_comparison(out, job.spec.clip, settings, job.spec.name)
-    if known is not None:
-        known.unlink(missing_ok=True)  # it is among the results now
 
 
 if __name__ == "__main__":
