@@ -212,9 +212,6 @@ def task_is_done(task: Task) -> bool:
     return is_done(task.folder, task.depends)
 
 
-# --------------------------------------------------------------------------------------- one clip
-
-
 @dataclass
 class LoadedModels:
     """What a worker keeps from clip to clip: the loaded models."""
@@ -254,9 +251,6 @@ def redirect_task(task: Task, parts: LoadedModels, on_stage: Say | None = None) 
         say=lambda line: None,
         on_stage=on_stage,
     )
-
-
-# -------------------------------------------------------------------------------- how things stand
 
 
 def trajectory_words(job: Job, common: RedirectSettings) -> str:

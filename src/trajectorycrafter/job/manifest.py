@@ -126,8 +126,8 @@ def read_manifest(path: str | Path) -> list[Job]:
         raise ValueError(f"{path} has no lines; expected one per clip.")
     jobs = _named(jobs, problems)
     if problems:
-        told = "\n".join(f"  line {line}: {what}" for line, what in sorted(problems))
-        raise ValueError(f"{path} cannot be used; nothing was begun:\n{told}")
+        listed = "\n".join(f"  line {line}: {what}" for line, what in sorted(problems))
+        raise ValueError(f"{path} cannot be used; nothing was begun:\n{listed}")
     return jobs
 
 

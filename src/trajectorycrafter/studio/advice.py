@@ -15,15 +15,15 @@ MANY_HOLES, MUCH_STRETCHED = 0.4, 0.6
 
 def path_warnings(path: Trajectory, clip: PreparedClip, shares: FrameShares) -> list[str]:
     """A sentence for each way in which the path asks for more than can be expected."""
-    told = check_ranges(path if path.absolute is None else as_numbers(path, clip))
+    warnings = check_ranges(path if path.absolute is None else as_numbers(path, clip))
     for share, most, what in (
         (shares.holes, MANY_HOLES, "was never seen and has to be invented."),
         (shares.stretched, MUCH_STRETCHED, "is seen from too far away and will be soft."),
     ):
         worst = int(share.argmax())
         if float(share[worst]) > most:
-            told.append(f"In frame {worst} {float(share[worst]):.0%} of the picture {what}")
-    return told
+            warnings.append(f"In frame {worst} {float(share[worst]):.0%} of the picture {what}")
+    return warnings
 
 
 def as_numbers(path: Trajectory, clip: PreparedClip) -> Trajectory:

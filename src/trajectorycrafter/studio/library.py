@@ -185,8 +185,6 @@ def printable(name: str, otherwise: str) -> str:
     return "".join(c for c in name if c.isprintable()).strip()[:80] or otherwise
 
 
-# ----------------------------------------------------------------------------------- what comes in
-
 _SIGNATURES = {
     ".mkv": rb"\x1aE\xdf\xa3",  # also WebM
     ".avi": rb"RIFF....AVI ",
@@ -220,8 +218,8 @@ def _checked(path: Path, name: str) -> VideoInfo:
             return info
     except Exception as error:
         # Whatever a decoder fails on, for the visitor it is the file.
-        told = str(error).replace(str(path), name) if isinstance(error, ValueError) else "damaged"
-        raise ValueError(f"{name} cannot be read: {told}") from error
+        reason = str(error).replace(str(path), name) if isinstance(error, ValueError) else "damaged"
+        raise ValueError(f"{name} cannot be read: {reason}") from error
     raise ValueError(
         f"{name} has frames of {info.width}x{info.height} pixels; at most 7680x4320 can be read."
     )

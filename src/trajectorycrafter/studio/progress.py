@@ -28,7 +28,7 @@ class JobProgress:
     stage: str
     """As `redirect` names it."""
     fraction: float
-    """Of the expected time, 0 to 1."""
+    """Share of the expected time, 0 to 1."""
     seconds_left: float | None
     """None until the plan is known."""
 

@@ -284,7 +284,7 @@ class SceneView:
         """Whether the viewport is inside the drawn camera, which would cover everything."""
         try:
             here = self._client.camera.position
-        except AssertionError:  # viser's, until the browser has told its camera
+        except AssertionError:  # raised by viser until the browser has sent its camera
             return False
         return float(np.linalg.norm(position - here)) < 0.2 * self._opened.radius
 
