@@ -70,8 +70,9 @@ class Node:
     RETURN_NAMES: tuple[str, ...] = ()
     REQUIRED: ClassVar[Inputs] = {}
     OPTIONAL: ClassVar[Inputs] = {}
-    WATCHED: str = ""
-    """The input that may name a file; a node runs again when that file has changed."""
+    WATCHED: tuple[str, str] = ("", "")
+    """The input that may name a file, and what such a name begins with; a node runs again when that
+    file has changed."""
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Inputs]:
@@ -80,10 +81,11 @@ class Node:
     @classmethod
     def IS_CHANGED(cls, **inputs: Any) -> str:
         """When the watched file was last changed; ComfyUI gives no text that is linked."""
-        named = inputs.get(cls.WATCHED)
-        if not named:
+        key, prefix = cls.WATCHED
+        name = inputs.get(key)
+        if not name or not name.startswith(prefix):
             return ""
-        path = clip_path(named.removeprefix("file:"))
+        path = clip_path(name.removeprefix(prefix))
         return str(path.stat().st_mtime_ns) if path.exists() else ""
 
 
@@ -91,7 +93,7 @@ class TrajectoryCrafterLoad(Node):
     """Read a clip: a video, a folder of images, an image, or the word demo."""
 
     RETURN_TYPES, RETURN_NAMES = ("IMAGE", "FLOAT"), ("frames", "fps")
-    WATCHED, DESCRIPTION = "clip", __doc__
+    WATCHED, DESCRIPTION = ("clip", ""), __doc__
     REQUIRED: ClassVar[Inputs] = {
         "clip": _widget("demo", "A video, a folder of images, an image, or demo."),
         "start": _widget(0, "First frame of the clip."),
@@ -114,7 +116,7 @@ class TrajectoryCrafterDepth(Node):
     """How far things are, frame by frame, and a colored picture of it."""
 
     RETURN_TYPES, RETURN_NAMES = ("TRAJECTORYCRAFTER_DEPTH", "IMAGE"), ("depth", "picture")
-    WATCHED, DESCRIPTION = "depth", __doc__
+    WATCHED, DESCRIPTION = ("depth", "file:"), __doc__
     _names = "embedded, depthcrafter, huggingface:ID, file:PATH, or module:attribute."
     _fov = "Horizontal field of view in degrees; default: the estimator's own, else 55."
     REQUIRED: ClassVar[Inputs] = {
@@ -137,7 +139,7 @@ class TrajectoryCrafterTrajectory(Node):
     """Where the new camera goes, for a clip of so many frames."""
 
     RETURN_TYPES, RETURN_NAMES = ("TRAJECTORYCRAFTER_TRAJECTORY",), ("trajectory",)
-    WATCHED, DESCRIPTION = "trajectory", __doc__
+    WATCHED, DESCRIPTION = ("trajectory", ""), __doc__
     _target = "Five numbers or nothing: elevation, azimuth in degrees, dolly, right, up."
     _mode = "Time passes along the move, after it (direct), not at all (bullet), or with a zoom."
     _amount = "How far the preset goes: degrees, share of the radius, or focal factor."
@@ -173,7 +175,7 @@ class TrajectoryCrafterRender(Node):
 
     RETURN_TYPES = ("IMAGE", "MASK", "TRAJECTORYCRAFTER_SHOT")
     RETURN_NAMES = ("render", "visible", "shot")
-    WATCHED, DESCRIPTION = "source", __doc__
+    WATCHED, DESCRIPTION = ("source", "file:"), __doc__
     _radius = "Distance to the pivot, scene units; default: to the nearer things in the middle."
     REQUIRED: ClassVar[Inputs] = {
         "frames": ("IMAGE", {}),
