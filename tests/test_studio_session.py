@@ -424,7 +424,7 @@ def moving(clip: Clip, preparer: Preparer, tmp_path: Path) -> Session:
 
 
 def test_stabilising_takes_the_tremble_away(moving: Session) -> None:
-    moving.editor.stabilise(3.0)
+    moving.editor.stabilize(3.0)
 
     def rough(centers: torch.Tensor) -> float:
         return float(centers.diff(n=2, dim=0).norm(dim=1).mean())
@@ -435,7 +435,7 @@ def test_stabilising_takes_the_tremble_away(moving: Session) -> None:
 
 def test_a_standing_camera_has_nothing_to_stabilise(session: Session) -> None:
     with pytest.raises(ValueError, match="find its motion first"):
-        session.editor.stabilise(3.0)
+        session.editor.stabilize(3.0)
 
 
 def test_keys_stand_in_the_world_though_the_source_moves(moving: Session) -> None:

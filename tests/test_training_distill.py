@@ -10,7 +10,6 @@ from test_training_objective import batch, network
 from torch import Tensor, nn
 from training_material import settings, write_samples
 
-from trajectorycrafter.config.serialization import from_json
 from trajectorycrafter.config.training import (
     DistillSettings,
     ObjectiveSettings,
@@ -28,6 +27,7 @@ from trajectorycrafter.lab.training.objective import noise_schedule
 from trajectorycrafter.lab.training.rounds import distill
 from trajectorycrafter.lab.training.run_folder import read_curve
 from trajectorycrafter.lab.training.trainer import train
+from trajectorycrafter.runtime.files import from_json
 
 NEGATIVE = torch.zeros(4, 16)
 SCHEDULE = noise_schedule()

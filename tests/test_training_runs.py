@@ -18,13 +18,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 from training_material import settings, write_samples
 
-from trajectorycrafter.config.serialization import to_json
 from trajectorycrafter.config.training import LoraSettings, TrainSettings, changed
 from trajectorycrafter.config.training_presets import REFERENCE
 from trajectorycrafter.lab.training.run_folder import read_curve
 from trajectorycrafter.lab.training.stages import build_model
 from trajectorycrafter.lab.training.trainer import train
 from trajectorycrafter.model.checkpoints import load_transformer, save
+from trajectorycrafter.runtime.files import to_json
 from trajectorycrafter.runtime.run_folder import WORK
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -162,7 +162,7 @@ def launched(script: Path, *arguments: str, processes: int = 1, **environment: s
 KILLED = """
 import json, os, signal, sys
 from pathlib import Path
-from trajectorycrafter.config.serialization import from_json
+from trajectorycrafter.runtime.files import from_json
 from trajectorycrafter.config.training import TrainSettings
 from trajectorycrafter.lab.training.trainer import train
 
@@ -267,7 +267,7 @@ if os.environ.get("ACCELERATE_USE_FSDP"):
     # accelerate shards on GPUs only, by name; torch shards on CPUs as well.
     PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
 from trajectorycrafter.lab.training import trainer
-from trajectorycrafter.config.serialization import from_json
+from trajectorycrafter.runtime.files import from_json
 from trajectorycrafter.config.training import TrainSettings
 
 rank, drawn = state.process_index, []

@@ -12,7 +12,6 @@ import yaml
 from golden_model import inputs, pipeline, transformer
 from torch import nn
 
-from trajectorycrafter.config.serialization import from_json, to_json
 from trajectorycrafter.config.training import (
     MAY_CHANGE,
     LoraSettings,
@@ -36,6 +35,7 @@ from trajectorycrafter.lab.training.optimizers import (
 from trajectorycrafter.lab.training.stages import build_model, choose_trained
 from trajectorycrafter.model import checkpoints
 from trajectorycrafter.model.transformer import DualStreamTransformer
+from trajectorycrafter.runtime.files import from_json, to_json
 from trajectorycrafter.runtime.run_folder import difference
 
 RECIPES = Path(__file__).parents[1] / "recipes"

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .serialization import from_json
+from ..runtime.files import from_json
 from .training import (
     DataSettings,
     LogSettings,

@@ -22,9 +22,8 @@ from PIL import Image
 from torch import Tensor
 
 from ...config.curation import Curation
-from ...config.serialization import to_json
 from ...rendering.render import Render
-from ...runtime.files import write_text
+from ...runtime.files import to_json, write_text
 from ...runtime.pages import render
 from ..samples import Sample, read_index, read_sample
 from .rejected import REASONS

@@ -21,9 +21,8 @@ from typing import Any, get_args
 from tqdm.auto import tqdm
 
 from ...config.curation import Curation, Source
-from ...config.serialization import to_json
 from ...runtime.engine import Engine, check_engine, in_words, run_all
-from ...runtime.files import JsonLines
+from ...runtime.files import JsonLines, to_json
 from ...runtime.run_folder import check_inputs, claim
 from ..samples import ShardWriter
 from .card import write_card

@@ -12,14 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tqdm.auto import tqdm
+
 from ...config.redirect import RedirectSettings
-from ...config.serialization import to_json
 from ...depth.from_file import read_depth
 from ...geometry.cameras import DEFAULT_FOV_DEG, focal_from_fov, intrinsics, static_cameras
 from ...job.batch import (
     BatchResult,
     How,
-    Progress,
     check_batch_inputs,
     check_common,
     redirect_jobs,
@@ -29,6 +29,7 @@ from ...job.manifest import Job, read_manifest
 from ...job.pipeline import TrajectoryCrafter
 from ...job.reshoot import make_trajectory
 from ...runtime.engine import Engine, check_engine, in_words, run_all
+from ...runtime.files import to_json
 from ...runtime.plugins import unknown_name
 from ...runtime.run_folder import check_inputs, claim, opened, read_record
 from ...source_cameras import load_source_cameras
@@ -161,19 +162,21 @@ def evaluate_manifest(
             video = job.result or work / "runs" / job.name / "video.mp4"
             shown, own = work if media else None, job.settings(settings)
             tasks.append(ScoreTask(job, own, entry, run, video, tuple(metrics), shown))
-    progress = Progress(len(tasks), say)
-    for task, found in run_all(
+    results = run_all(
         _score,
         tasks,
         engine=engine,
         workers=min(workers, max(1, len(tasks))),
         setup=partial(load_recovery, camera_recovery) if camera_recovery else None,
         describe=lambda task: task.job.name,
-    ):
+    )
+    for task, found in tqdm(results, "Scores", len(tasks), delay=1, leave=False):
         if isinstance(found, Exception):
             found = replace(task.entry, error=in_words(found))
         log.add(found)
-        progress.tell(f"scores of {task.job.name}", None, found.error)
+        with tqdm.external_write_mode():
+            outcome = "done" if found.error is None else f"failed: {found.error}"
+            say(f"scores of {task.job.name}: {outcome}")
     latest = {entry.key: entry for entry in log.entries}
     about["seconds"] = round(time.monotonic() - began, 1)
     evaluation = Evaluation(

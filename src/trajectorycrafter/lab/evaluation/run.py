@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from ...config.evaluation import IPhone, Real4D, Synthetic4D, VBench
-from ...config.serialization import to_json
+from ...runtime.files import to_json
 from ...runtime.run_folder import check_inputs, claim
 from .iphone.benchmark import evaluate_iphone, redirect_iphone
 from .iphone.protocols import PROTOCOLS, Protocol, varied

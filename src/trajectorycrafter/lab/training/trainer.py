@@ -19,10 +19,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ...config.serialization import to_json
 from ...config.training import MAY_CHANGE, TrainSettings
 from ...geometry.frames import moved
-from ...runtime.files import whole
+from ...runtime.files import to_json, whole
 from ..samples import SampleDataset
 from . import run_folder
 from .checkpointing import SHARDED, write_weights
