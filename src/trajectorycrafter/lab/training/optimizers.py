@@ -1,7 +1,6 @@
 """Optimizers, their rates over the steps, and the limit on gradients.
 
-The one thing a reader would get wrong: rates are a function of the step, not a scheduler with a
-state, so nothing about them is saved or can be lost.
+Rates are a function of the step, not a scheduler with a state that would have to be saved.
 """
 
 from collections.abc import Callable, Mapping
@@ -82,12 +81,9 @@ def orthogonalised(matrix: Float[Tensor, "n m"], iterations: int = 5) -> Float[T
 # torch.optim.Muon always orthogonalizes in bfloat16, which costs small models precision and is
 # hundreds of times slower on CPUs without bfloat16 units. This one is as precise as the run is.
 class Muon(Optimizer):
-    """Momentum whose step is orthogonalised (Jordan et al. 2024), for matrices only, float32.
+    """Nesterov momentum whose step is orthogonalized (Jordan et al. 2024); weight decay as AdamW's.
 
-    Args:
-        lr: Learning rate.
-        weight_decay: Decoupled, as in AdamW.
-        momentum: Of the (Nesterov) momentum.
+    For matrices only.
     """
 
     def __init__(
@@ -100,8 +96,7 @@ class Muon(Optimizer):
         super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """One step along the orthogonalised momentum."""
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
         loss = None if closure is None else closure()
         for group in self.param_groups:
             for p in group["params"]:
