@@ -1,6 +1,6 @@
 """A training example, and how it becomes bytes and comes back.
 
-The one thing a reader would get wrong: colours come back rounded to 8 bits and depth to float16, so
+The one thing a reader would get wrong: colors come back rounded to 8 bits and depth to float16, so
 a sample that was read is close to the one that was made, not equal; visibility is exact.
 """
 
@@ -88,7 +88,7 @@ class Encoded:
 
 
 def encode(sample: Sample) -> Encoded:
-    """The sample as bytes: colours rounded to 8 bits, depth to float16.
+    """The sample as bytes: colors rounded to 8 bits, depth to float16.
 
     Raises:
         ValueError: no `id` in its info, or something there that JSON cannot hold.

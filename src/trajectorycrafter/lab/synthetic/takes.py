@@ -13,6 +13,7 @@ from torch import Tensor
 from ...geometry.cameras import Cameras, focal_from_fov, intrinsics
 from ...geometry.transforms import look_at, rigid, rotation_x, rotation_y, rotation_z
 from ...video.clip import Depth
+from .shared import Vector
 
 FOV_DEG = 60.0
 """Horizontal field of view of the synthetic cameras."""
@@ -21,7 +22,7 @@ SAME_SURFACE = 0.02
 
 
 def around(
-    pivot: tuple[float, float, float],
+    pivot: Vector,
     azimuth_deg: Float[Tensor, " T"],
     elevation_deg: Float[Tensor, " T"],
     distance: Float[Tensor, " T"],
@@ -48,7 +49,7 @@ def around(
 
 
 def steady(
-    pivot: tuple[float, float, float],
+    pivot: Vector,
     frames: int,
     size: tuple[int, int],
     azimuth_deg: float = 0.0,
@@ -61,7 +62,7 @@ def steady(
 
 
 def handheld(
-    pivot: tuple[float, float, float],
+    pivot: Vector,
     frames: int,
     size: tuple[int, int],
     generator: torch.Generator,
@@ -85,7 +86,7 @@ def handheld(
 
 
 def swung(
-    pivot: tuple[float, float, float],
+    pivot: Vector,
     frames: int,
     size: tuple[int, int],
     azimuth_deg: float,
