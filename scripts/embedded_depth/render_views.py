@@ -4,11 +4,10 @@ Needs the extra `synthetic`, EGL, and below WORK what `make.sh` puts there: `swe
 (its .sh3f files) and the `miniworld` wheel for bodies and surfaces, and in `sources` the unpacked
 photographs. `python render_views.py WORK OUT --views 5000` writes shards `views_00000.npz` with
 `rgb` (n, H, W, 3 uint8, clean: training degrades them) and `disparity` (n, H / 2, W / 2 float16, in
-1/metre; 0 for the sky, which is part of the target).
+1/meter; 0 for the sky, which is part of the target).
 """
 
 import argparse
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pictures import cuts, prints
+from pictures import cuts, prints, store
 
 from trajectorycrafter.geometry.cameras import Cameras, focal_from_fov, intrinsics
 from trajectorycrafter.lab.synthetic.meshes import layout, shapes
@@ -25,13 +24,14 @@ from trajectorycrafter.lab.synthetic.meshes.middle import things_on
 from trajectorycrafter.lab.synthetic.meshes.motion import Matrix, Motion, moved, turned
 from trajectorycrafter.lab.synthetic.meshes.renderer import Body, draw
 from trajectorycrafter.lab.synthetic.meshes.shapes import Part
+from trajectorycrafter.lab.synthetic.shared import Vector, triple
 
 SIZES = ((288, 384), (288, 512), (384, 288))
 """Height and width of a shard's views."""
 CAMERAS = 4
 """Views of one scene: building it costs more than drawing it."""
 SKY = 250.0
-"""Radius of the sky in metres; what is nearly as far counts as sky."""
+"""Radius of the sky in meters; what is nearly as far counts as sky."""
 SURFACES = ("wall", "floor", "street", "pattern", "bark")
 
 
@@ -45,7 +45,7 @@ class View:
     roll: float
     fov: float
     bodies: list[Body] = field(default_factory=list)
-    lamp: tuple[float, float, float] | None = None
+    lamp: Vector | None = None
     """None for the sun."""
 
     @property
@@ -83,7 +83,7 @@ def solid(s: Stock, place: np.ndarray, size: np.ndarray) -> Body:
         lambda: shapes.box(s.between(0.5, 3), size), shapes.box, shapes.sphere,
         lambda: shapes.cylinder(s.between(0.1, 1)), lambda: shapes.blob(s.rng),
     ])()  # fmt: skip
-    motion = Motion(tuple(place.tolist()), s.between(0, 6.3), tuple(size.tolist()))
+    motion = Motion(triple(place), s.between(0, 6.3), triple(size))
     return s.shape("solid", data, s.pick(SURFACES), motion=motion, shine=s.pick([0.0, 0.3]))
 
 
@@ -106,7 +106,7 @@ def hand(s: Stock, view: View) -> list[Body]:
         bend, tip = root + along * [[0.04], [0.07]] + r.normal(0, [[0.015], [0.025]], (2, 3))
         rods += [shapes.capsule(root, bend, 0.011), shapes.capsule(bend, tip, 0.009)]
     skin = np.array([0.85, 0.62, 0.5]) * s.between(0.35, 1.1)
-    parts = [Part(np.concatenate(rods), None, tuple(skin.tolist()))]
+    parts = [Part(np.concatenate(rods), None, triple(skin))]
     if s.chance(0.3):
         cuff = elbow + (wrist - elbow) * s.between(0.3, 0.6)
         parts.append(Part(shapes.capsule(elbow, cuff, 0.06, 0.9), *s.surface("pattern")))
@@ -126,7 +126,7 @@ def room(s: Stock) -> View:
     def by_wall(body: Body, y: float, gap: float) -> Body:
         turn, length, depth = s.pick(walls)
         place = turned(1, turn) @ [s.between(-0.4, 0.4) * length, y, gap - depth / 2, 1]
-        return at(body, *place[:3].tolist(), turn)
+        return at(body, *triple(place[:3]), turn)
 
     framed = [image for name, image in s.photos.items() if name.startswith("print")]
     for _ in range(r.integers(0, 8)):
@@ -159,9 +159,9 @@ def park(s: Stock) -> View:
         inner = s.between(40, 100)
         land = shapes.hills(r, inner, 2.4 * inner, s.between(5, 60))
         view.bodies.append(s.shape("hills", land, "grass", casts_shadow=False))
-    view.bodies += scatter(s, "tree", r.integers(1, 22), 4, 80)
-    view.bodies += scatter(s, "exterior", r.integers(0, 7), 2.5, 40)
-    view.bodies += scatter(s, "poles", r.integers(0, 5), 3, 50)
+    view.bodies += scatter(s, "tree", s.count(1, 22), 4, 80)
+    view.bodies += scatter(s, "exterior", s.count(0, 7), 2.5, 40)
+    view.bodies += scatter(s, "poles", s.count(0, 5), 3, 50)
     view.bodies += scatter(s, "vehicles", s.pick([0, 0, 1, 2]), 5, 50)
     view.bodies += scatter(s, "people", s.pick([0, 1, 1, 2, 4]), 1.8, 15)
     if s.chance(0.15):
@@ -185,7 +185,7 @@ def street(s: Stock) -> View:
             size = r.uniform([6, 3, 5], [12, 22, 18])
             x = side * (half + size[0] / 2 + s.between(0, 2))
             data = shapes.box(s.between(0.08, 0.2), size)
-            motion = Motion((x, 0, z - size[2] / 2), 0.0, tuple(size.tolist()))
+            motion = Motion((x, 0, z - size[2] / 2), 0.0, triple(size))
             if s.chance(0.85):
                 view.bodies.append(s.shape("house", data, "facade", motion=motion))
             z -= size[2] + s.pick([0, 0, s.between(1, 6)])
@@ -193,7 +193,7 @@ def street(s: Stock) -> View:
         ("vehicles", 8, 4, 60), ("poles", 5, 3, 50), ("exterior", 6, 3, 50), ("tree", 5, 4, 40),
         ("people", 6, 1.5, 25),
     ):  # fmt: skip
-        view.bodies += scatter(s, use, r.integers(0, count), near, most)
+        view.bodies += scatter(s, use, s.count(0, count), near, most)
     return view
 
 
@@ -229,7 +229,8 @@ def floating(s: Stock) -> View:
         data = shapes.quad(6 * most, 6 * most, (repeat, repeat))
         data[:, :3] += np.array([0, -3 * most, -most], np.float32)
         backdrop = s.shape("backdrop", data, s.pick(SURFACES), casts_shadow=False)
-        view.bodies, view.lamp = [at(backdrop, 0, 0, 0, r.normal(0, 0.4))], tuple(r.normal(0, 2, 3))
+        view.bodies = [at(backdrop, 0, 0, 0, r.normal(0, 0.4))]
+        view.lamp = triple(r.normal(0, 2, 3))
     spread = np.tan(np.radians(view.fov) / 2) * 1.1
     for _ in range(r.integers(2, 20)):
         z = far(s, 0.5, most)
@@ -238,8 +239,9 @@ def floating(s: Stock) -> View:
             view.bodies.append(solid(s, place, r.uniform(0.08, 0.5, 3) * z))
             continue
         body, size = s.model(s.pick(["people", "indoor", "small", "plants", "vehicles"]))
-        scale = (s.between(0.2, 1) * z / max(*size, 0.05),) * 3
-        motion = Motion(tuple(place.tolist()), s.between(0, 6.3), scale, phase=np.pi / 2)
+        scale = s.between(0.2, 1) * z / max(*size, 0.05)
+        whole_body = (scale, scale, scale)
+        motion = Motion(triple(place), s.between(0, 6.3), whole_body, phase=np.pi / 2)
         view.bodies.append(replace(body, motion=replace(motion, rock=r.normal(0, 0.26))))
     return replace(view, bodies=view.bodies + (hand(s, view) if s.chance(0.25) else []))
 
@@ -273,7 +275,7 @@ def views(s: Stock, height: int, width: int) -> Iterator[tuple[np.ndarray, np.nd
         shown = [view, *(nearby(view, s.rng) for _ in range(CAMERAS - 1))]
         # The level view ahead is what the brightness is measured in.
         to_world = replace(view, pitch=0.0, roll=0.0).to_camera
-        ahead = tuple((np.linalg.inv(to_world)[:3] @ [0, 0, 7, 1]).tolist())
+        ahead = triple(np.linalg.inv(to_world)[:3] @ [0, 0, 7, 1])
         light = layout.sunlight(s, ahead, 14.0)
         if view.lamp is not None:
             light = layout.lamplight(s, view.lamp, ahead)
@@ -312,16 +314,12 @@ def main() -> None:
     parser.add_argument("--shard", type=int, default=40)
     parser.add_argument("--first", type=int, default=0, help="number of the first shard")
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
     held = stock(args.work, np.random.default_rng(args.first))
     for shard in range(args.first, args.first + args.views // args.shard):
         rng = np.random.default_rng(shard)
         height, width = SIZES[rng.choice(3, p=[0.45, 0.4, 0.15])]
         drawn = islice(views(replace(held, rng=rng), height, width), args.shard)
-        rgb, disparity = (np.stack(side) for side in zip(*drawn, strict=True))
-        temporary = args.out / f".{shard:05d}.npz"
-        np.savez(temporary, rgb=rgb, disparity=disparity)
-        os.replace(temporary, args.out / f"views_{shard:05d}.npz")
+        store(args.out / f"views_{shard:05d}.npz", *zip(*drawn, strict=True))
         print(shard, flush=True)
 
 
