@@ -5,7 +5,9 @@ color is written into an array that is handed in.
 """
 
 import math
-from typing import no_type_check
+from collections.abc import Callable
+from functools import partial
+from typing import Any, no_type_check
 
 from numba import njit
 
@@ -18,14 +20,13 @@ MEANS = (
 """Mean shares of each pattern's second and third color: what it looks like from afar."""
 
 
-def kernel(function):
+def kernel(function: Callable[..., Any]) -> Any:
     """Compile without the lock, kept on disk between runs where some folder can be written."""
+    compiled = partial(njit, nogil=True, forceinline=True, fastmath=True, error_model="numpy")
     try:
-        return njit(nogil=True, cache=True, forceinline=True, fastmath=True, error_model="numpy")(
-            function
-        )
+        return compiled(cache=True)(function)
     except RuntimeError:
-        return njit(nogil=True, forceinline=True, fastmath=True, error_model="numpy")(function)
+        return compiled()(function)
 
 
 @kernel

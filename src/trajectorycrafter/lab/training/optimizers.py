@@ -63,7 +63,7 @@ def norm_limit(norm: float, step: int, settings: OptimizerSettings) -> float:
     return limit / min(excess, 10.0) if excess > 5 and step > settings.clip_steps else limit
 
 
-def orthogonalised(matrix: Float[Tensor, "n m"], iterations: int = 5) -> Float[Tensor, "n m"]:
+def orthogonalized(matrix: Float[Tensor, "n m"], iterations: int = 5) -> Float[Tensor, "n m"]:
     """Roughly the nearest matrix whose singular values are all 1.
 
     Newton-Schulz iteration of degree 5 with the coefficients of Jordan et al. 2024
@@ -106,7 +106,7 @@ class Muon(Optimizer):
                 if not state:
                     state["momentum"] = torch.zeros_like(p)
                 momentum = state["momentum"].lerp_(p.grad, 1 - group["momentum"])
-                direction = orthogonalised(p.grad.lerp(momentum, group["momentum"]))
+                direction = orthogonalized(p.grad.lerp(momentum, group["momentum"]))
                 # Tall matrices move more, so that outputs of all shapes change alike.
                 scale = max(1.0, p.shape[0] / p.shape[1]) ** 0.5
                 p.mul_(1 - group["lr"] * group["weight_decay"])
