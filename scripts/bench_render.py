@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from statistics import median
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
@@ -86,7 +87,7 @@ def main() -> None:
                 )
 
 
-def with_module(module) -> None:
+def with_module(module: Any) -> None:
     """Let the renderer find these kernels; None stands for an installation without numba."""
     splatting.compiled_kernels = lambda: module
     rendering.compiled_kernels = lambda: module

@@ -26,6 +26,7 @@ import torch
 import viser
 from viser import _messages as messages
 from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from trajectorycrafter.config.redirect import ClipSettings, DepthSettings, RedirectSettings
 from trajectorycrafter.geometry.cameras import focal_from_fov, intrinsics, static_cameras
@@ -82,7 +83,9 @@ class FakeWindow:
         self.pictures = 0
         version = viser.__version__
         self._socket = connect(
-            url.replace("http", "ws", 1), subprotocols=[f"viser-v{version}"], max_size=None
+            url.replace("http", "ws", 1),
+            subprotocols=[Subprotocol(f"viser-v{version}")],
+            max_size=None,
         )
         camera = messages.ViewerCameraMessage(
             wxyz=(1, 0, 0, 0), position=(0, 0, -1), fov=1.0, near=0.01, far=1000.0,

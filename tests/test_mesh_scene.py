@@ -23,7 +23,6 @@ from PIL import Image
 from trajectorycrafter.geometry.cameras import Cameras, intrinsics, static_cameras
 from trajectorycrafter.lab.synthetic.meshes import shapes, textures
 from trajectorycrafter.lab.synthetic.meshes.catalogue import (
-    Split,
     catalogue,
     kinds,
     load_mesh,
@@ -33,7 +32,8 @@ from trajectorycrafter.lab.synthetic.meshes.catalogue import (
 from trajectorycrafter.lab.synthetic.meshes.motion import Flutter, Gait, Motion, Sway
 from trajectorycrafter.lab.synthetic.meshes.plot import ARC_DEG, ELEVATION_DEG, SLACK, Plot
 from trajectorycrafter.lab.synthetic.meshes.renderer import Body, camera_matrix
-from trajectorycrafter.lab.synthetic.meshes.scene import MeshScene, Place
+from trajectorycrafter.lab.synthetic.meshes.scene import MeshScene
+from trajectorycrafter.lab.synthetic.shared import Place, Split
 
 SHELL = {"floor", "ceiling", "wall", "land", "path", "sky", "treeline"}
 MADE = {*SHELL, "house", "ball", "tree", "cloth", "pole", "figure", "box"}

@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 from reference.slow_raycast import slow_ground, slow_hits, slow_nearest, slow_room
 
 from trajectorycrafter.geometry.cameras import Cameras
-from trajectorycrafter.lab.synthetic.layout import Place, RayLight
-from trajectorycrafter.lab.synthetic.materials import (
-    material,
-)
+from trajectorycrafter.lab.synthetic.layout import RayLight
+from trajectorycrafter.lab.synthetic.materials import material
 from trajectorycrafter.lab.synthetic.posing import pose
 from trajectorycrafter.lab.synthetic.raycast import BALL, BOX, CYLINDER, SKY
 from trajectorycrafter.lab.synthetic.scene import RayScene
+from trajectorycrafter.lab.synthetic.shared import Place
 from trajectorycrafter.lab.synthetic.takes import steady
 from trajectorycrafter.lab.synthetic.things import Solid, Thing, ThingMotion
 

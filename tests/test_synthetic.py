@@ -11,18 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trajectorycrafter.geometry.cameras import Cameras
-from trajectorycrafter.lab.synthetic.layout import CLIP_S, Place
-from trajectorycrafter.lab.synthetic.materials import (
-    CATALOGUE,
-    SPLITS,
-    Split,
-    draw_number,
-    material,
-    split_of,
-)
+from trajectorycrafter.lab.synthetic.layout import CLIP_S
+from trajectorycrafter.lab.synthetic.materials import CATALOGUE, draw_number, material, split_of
 from trajectorycrafter.lab.synthetic.posing import balls_around, pose, thing_to_world
 from trajectorycrafter.lab.synthetic.raycast import BALL, BOX
 from trajectorycrafter.lab.synthetic.scene import RayScene
+from trajectorycrafter.lab.synthetic.shared import SPLITS, Place, Split
 from trajectorycrafter.lab.synthetic.takes import around, steady, swung
 from trajectorycrafter.lab.synthetic.things import DESIGNS, Kit, Thing, ThingMotion
 

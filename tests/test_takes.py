@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference.slow_raycast import slow_nearest
 
-from trajectorycrafter.lab.synthetic.layout import Place
 from trajectorycrafter.lab.synthetic.posing import pose
 from trajectorycrafter.lab.synthetic.scene import RayScene
+from trajectorycrafter.lab.synthetic.shared import Place
 from trajectorycrafter.lab.synthetic.takes import handheld, seen_from, steady, swung
 from trajectorycrafter.video.clip import Depth
 

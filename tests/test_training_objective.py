@@ -16,11 +16,10 @@ from trajectorycrafter.lab.training.denoising import ddim_step, denoise, trailin
 from trajectorycrafter.lab.training.examples import Encoder, Example, Posterior, View, masked_video
 from trajectorycrafter.lab.training.objective import (
     Batch,
-    clean_estimate,
     diffusion_loss,
     draw_batch,
-    network_target,
     noise_schedule,
+    shift_and_scale,
     squared_error,
 )
 from trajectorycrafter.lab.training.parts import load_autoencoder
@@ -112,16 +111,15 @@ def test_loss_is_the_formula(prediction: str, hole_weight: float) -> None:
 
 
 @pytest.mark.parametrize("prediction", ["v", "x0"])
-def test_target_and_estimate_are_each_others_inverse(prediction: str) -> None:
+def test_what_the_loss_asks_for_means_the_clean_latents(prediction: str) -> None:
     drawn, schedule = batch(), noise_schedule()
     drawn = replace(drawn, timesteps=torch.tensor([999, 300]))
     noisy = schedule.add_noise(drawn.clean, drawn.noise, drawn.timesteps)
-    given = (noisy, drawn.timesteps, drawn.base, schedule, prediction)
-    target = network_target(drawn.clean, *given)
-    torch.testing.assert_close(clean_estimate(target, *given), drawn.clean, atol=1e-5, rtol=1e-5)
+    shift, scale = shift_and_scale(noisy, drawn.timesteps, drawn.base, schedule, prediction)
+    said = drawn.clean - drawn.base
     if prediction == "v":
-        velocity = schedule.get_velocity(drawn.clean, drawn.noise, drawn.timesteps)
-        torch.testing.assert_close(target, velocity, atol=1e-4, rtol=1e-4)
+        said = schedule.get_velocity(drawn.clean, drawn.noise, drawn.timesteps)
+    torch.testing.assert_close(shift + scale * said, drawn.clean, atol=1e-5, rtol=1e-5)
 
 
 def test_scaling_multiplies_everything_the_mask_included() -> None:
@@ -334,7 +332,8 @@ def test_denoising_is_that_of_the_pipeline() -> None:
     @torch.no_grad()
     def clean(noisy: Tensor, t: Tensor) -> Tensor:
         v = pipe.transformer(noisy, text, t, condition, reference_latents=reference).sample
-        return clean_estimate(v, noisy, t, noisy, schedule, "v")
+        shift, scale = shift_and_scale(noisy, t, noisy, schedule, "v")
+        return shift + scale * v
 
     torch.testing.assert_close(denoise(clean, noise, 4, schedule), theirs, atol=1e-5, rtol=1e-4)
 

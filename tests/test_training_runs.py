@@ -118,10 +118,10 @@ def test_average_is_saved_beside_the_weights(samples: Path, tmp_path: Path) -> N
 def test_adapters_leave_the_weights_alone(samples: Path, tmp_path: Path) -> None:
     base = settings("tiny-joint", samples)
     start = save(build_model(base.model, 4), tmp_path / "released")
-    model = train(
-        replace(started(base, start), lora=LoraSettings(rank=2, alpha=2.0)), tmp_path / "run"
-    )
-    adapters = load_file(model / "pytorch_lora_weights.safetensors")
+    chosen = replace(started(base, start), lora=LoraSettings(rank=2, alpha=2.0))
+    model, again = (train(chosen, tmp_path / name) for name in ("run", "again"))
+    adapters, same = (load_file(m / "pytorch_lora_weights.safetensors") for m in (model, again))
+    assert all(torch.equal(w, same[name]) for name, w in adapters.items())  # one seed, one result
     assert adapters and all(name.startswith("transformer.") for name in adapters)
     assert any(w.abs().max() > 0 for name, w in adapters.items() if "lora_B" in name)
     assert not (model / WEIGHTS).exists()

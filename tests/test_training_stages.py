@@ -28,7 +28,7 @@ from trajectorycrafter.lab.training.optimizers import (
     Muon,
     make_optimizers,
     norm_limit,
-    orthogonalised,
+    orthogonalized,
     rate,
     set_rate,
 )
@@ -251,9 +251,9 @@ def test_gradient_limit(norm: float, step: int, limit: float) -> None:
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (4, 32), (32, 4)])
-def test_orthogonalised_has_singular_values_near_one(shape: tuple[int, int]) -> None:
+def test_orthogonalized_has_singular_values_near_one(shape: tuple[int, int]) -> None:
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    found = orthogonalised(matrix)
+    found = orthogonalized(matrix)
     assert found.dtype == torch.float32
     values = torch.linalg.svdvals(found)
     assert values.min() > 0.5 and values.max() < 1.3

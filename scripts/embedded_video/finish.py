@@ -98,6 +98,7 @@ def draw_frames(
     tokens = model.transformer.project_reference(seen)
     change = model.change(noise, condition, tokens, LAST).float()
     drawn = model.codec.difference(change).transpose(1, 2)[:, frames]
+    assert model.decoder is not None
     told = model.decoder.told(change, filled)[:, frames]
     made = model.decoder.paint(told, drawn, cut(pictures, frames))
     return change, filled, made.float()

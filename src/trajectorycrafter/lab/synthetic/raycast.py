@@ -14,7 +14,7 @@ from .patterns import albedo, fractal, kernel, step
 BOX, BALL, CYLINDER = 0, 1, 2
 ROOM, GROUND = 0, 1
 SKY = 90.0
-"""Radius of the sky around the world's origin, metres: far enough to stand still, yet finite."""
+"""Radius of the sky around the world's origin, meters: far enough to stand still, yet finite."""
 EPSILON = 1e-3
 FAR = 1e9
 """Distance of a miss; finite, since fast arithmetic may not count on infinity."""
@@ -40,7 +40,7 @@ class Moment(NamedTuple):
     to_unit: np.ndarray
     """`P 3 4`: world to the frame where the part is of size 1."""
     sizes: np.ndarray
-    """`P 3`: half sizes at rest, metres; the pattern sticks to these."""
+    """`P 3`: half sizes at rest, meters; the pattern sticks to these."""
     owners: np.ndarray
     """`P`: row of each part's material; the rows before hold room, or ground and sky."""
     materials: np.ndarray
@@ -236,7 +236,7 @@ def _light_at(s, x, y, z, nx, ny, nz, jx, jy):
 @kernel
 @no_type_check
 def _color(s, part, row, axis, t, ox, oy, oz, dx, dy, dz, pixel, jx, jy, out):
-    """Fill `out` with the colour that a ray brings back from distance `t`."""
+    """Fill `out` with the color that a ray brings back from distance `t`."""
     x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
     if part < 0 and s.place == GROUND and row == 1:
         _sky_color(s, x, y, z, out)
@@ -285,7 +285,7 @@ def _color(s, part, row, axis, t, ox, oy, oz, dx, dy, dz, pixel, jx, jy, out):
 @kernel
 @no_type_check
 def cast(s, origin, to_world, fx, fy, cx, cy, samples, frame, depth):
-    """Fill `frame` (`3 H W`, mean of samples x samples rays) and `depth` (`H W`, pixel centres)."""
+    """Fill `frame` (`3 H W`, mean of samples x samples rays) and `depth` (`H W`, pixel centers)."""
     height, width = depth.shape
     color, out = np.zeros(3), np.zeros(3)
     parts = np.zeros(s.kinds.shape[0], np.int64)
@@ -309,12 +309,12 @@ def cast(s, origin, to_world, fx, fy, cx, cy, samples, frame, depth):
 @kernel
 @no_type_check
 def _pixel(s, parts, count, origin, to_world, fx, fy, x, y, samples, color, out):
-    """Fill `out` with a pixel's mean colour; returns the depth at its centre."""
+    """Fill `out` with a pixel's mean color; returns the depth at its center."""
     ox, oy, oz = origin[0], origin[1], origin[2]
     pixel = 1 / (fx * samples)
     out[0], out[1], out[2] = 0.0, 0.0, 0.0
     depth = 0.0
-    # The last ray goes through the centre and tells the depth; a single one tells colour, too.
+    # The last ray goes through the center and tells the depth; a single one tells color, too.
     rays = samples * samples + (0 if samples == 1 else 1)
     for k in range(rays):
         a, b = (k % samples + 0.5) / samples, (k // samples + 0.5) / samples

@@ -21,6 +21,7 @@ from ...geometry.cameras import (
     rotation_z,
 )
 from ...video.clip import Depth
+from .shared import Vector
 
 FOV_DEG = 60.0
 """Horizontal field of view of the synthetic cameras."""
@@ -29,7 +30,7 @@ SAME_SURFACE = 0.02
 
 
 def around(
-    pivot: tuple[float, float, float],
+    pivot: Vector,
     azimuth_deg: Float[Tensor, " T"],
     elevation_deg: Float[Tensor, " T"],
     distance: Float[Tensor, " T"],
@@ -56,7 +57,7 @@ def around(
 
 
 def steady(
-    pivot: tuple[float, float, float],
+    pivot: Vector,
     frames: int,
     size: tuple[int, int],
     azimuth_deg: float = 0.0,
@@ -69,7 +70,7 @@ def steady(
 
 
 def handheld(
-    pivot: tuple[float, float, float],
+    pivot: Vector,
     frames: int,
     size: tuple[int, int],
     generator: torch.Generator,
@@ -93,7 +94,7 @@ def handheld(
 
 
 def swung(
-    pivot: tuple[float, float, float],
+    pivot: Vector,
     frames: int,
     size: tuple[int, int],
     azimuth_deg: float,

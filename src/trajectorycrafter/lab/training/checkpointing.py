@@ -28,13 +28,7 @@ SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED)
 
 
 class Checkpoints:
-    """The checkpoints of one run, the latest few of them.
-
-    Args:
-        folder: Where they lie, each in a folder `step-000123`.
-        trained: The parameters that the stage trains, by name.
-        keep: How many are kept.
-    """
+    """The latest `keep` checkpoints of one run, each in a folder `step-000123`."""
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ copyright file) and PyPI's `miniworld` wheel (Apache-2.0); both are read as they
 import hashlib
 import io
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +21,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 from PIL import Image as PillowImage
 
-from ..materials import Split
+from ..shared import Split, Vector, triple
 from .shapes import Image, Part, soup
 from .textures import as_texture
 
@@ -50,8 +51,8 @@ class ModelFile:
     """The .sh3f file."""
     member: str
     """The OBJ inside it."""
-    size: tuple[float, float, float]
-    """Width, height and depth in metres."""
+    size: Vector
+    """Width, height and depth in meters."""
 
     @property
     def key(self) -> str:
@@ -61,11 +62,11 @@ class ModelFile:
 
 @dataclass(frozen=True)
 class Mesh:
-    """A model at its true size; it stands on y = 0, centred in x and z, its front towards +z."""
+    """A model at its true size; it stands on y = 0, centered in x and z, its front towards +z."""
 
     parts: tuple[Part, ...]
-    size: tuple[float, float, float]
-    """Width, height and depth in metres."""
+    size: Vector
+    """Width, height and depth in meters."""
 
 
 def split_of(name: str) -> Split:
@@ -105,19 +106,13 @@ def _entries(archive: Path) -> list[ModelFile]:
         member = item.get("model", "").lstrip("/")
         if member not in members or "width" not in item or "modelRotation" in item:
             continue
-        width, height, depth = (float(item[side]) / 100 for side in ("width", "height", "depth"))
-        entries.append(
-            ModelFile(
-                item.get("name", ""), item.get("category", ""), archive, member,
-                (width, height, depth),
-            )
-        )  # fmt: skip
+        size = triple(np.array([item["width"], item["height"], item["depth"]], float) / 100)
+        name, category = item.get("name", ""), item.get("category", "")
+        entries.append(ModelFile(name, category, archive, member, size))
     return entries
 
 
-def kinds(
-    entries: tuple[ModelFile, ...] | list[ModelFile],
-) -> dict[str, list[ModelFile]]:
+def kinds(entries: Iterable[ModelFile]) -> dict[str, list[ModelFile]]:
     """The models by what a scene uses them for; a model can serve several uses."""
     pools: dict[str, list[ModelFile]] = {}
     for entry in entries:
@@ -205,14 +200,13 @@ def _part(geometry: Any, images: dict[int, Image]) -> Part | None:
     )
     data[:, 3:6] = np.asarray(geometry.vertex_normals)[np.asarray(faces)].reshape(-1, 3)
     if picture is None or uv is None:
-        red, green, blue = (float(c) for c in color[:3].clip(0.03, 1))
-        return Part(data, None, (red, green, blue))
+        return Part(data, None, triple(color[:3].clip(0.03, 1)))
     if id(picture) not in images:
         images[id(picture)] = as_texture(np.array(picture.convert("RGBA")))
     return Part(data, images[id(picture)])
 
 
-def _at_true_size(parts: list[Part], size: tuple[float, float, float]) -> Mesh | None:
+def _at_true_size(parts: list[Part], size: Vector) -> Mesh | None:
     low = np.min([p.vertices[:, :3].min(0) for p in parts], axis=0)
     high = np.max([p.vertices[:, :3].max(0) for p in parts], axis=0)
     stretch = np.array(size) / np.maximum(high - low, 1e-6)

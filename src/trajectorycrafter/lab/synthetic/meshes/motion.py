@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from ..shared import Vector
 from .shapes import Soup
 
-Vector = tuple[float, float, float]
 Matrix = Float[np.ndarray, "4 4"]
 
 
@@ -35,7 +35,7 @@ def moved(x: float, y: float, z: float) -> Matrix:
 
 @dataclass(frozen=True)
 class Motion:
-    """Where a body is over time; the defaults stand still. Metres, radians, seconds."""
+    """Where a body is over time; the defaults stand still. Meters, radians, seconds."""
 
     at: Vector = (0.0, 0.0, 0.0)
     """The place at rest, or the middle of the path."""
@@ -60,7 +60,7 @@ class Motion:
     path: tuple[float, float] = (0.0, 0.0)
     """Half axes in x and z of an ellipse walked around `at`, facing ahead; 0 for none."""
     speed: float = 1.0
-    """Metres per second along the path, in the mean."""
+    """Meters per second along the path, in the mean."""
 
     def matrix(self, time: float) -> Matrix:
         """Model to world at `time` seconds."""
@@ -71,9 +71,7 @@ class Motion:
             x, z, turn = self._on_path(time)
             place = place + [x, 0, z]
         place = place + np.array(self.swing) * sine
-        roll = np.eye(4)
-        if self.roll_radius:
-            roll = self._rolled(sine)
+        roll = self._rolled(sine) if self.roll_radius else np.eye(4)
         scale = np.array(self.scale, float)
         if self.bounce:
             share = (angle / (2 * math.pi)) % 1
@@ -97,7 +95,7 @@ class Motion:
         return a * math.cos(angle), b * math.sin(angle), math.atan2(ahead[0], ahead[1])
 
     def _rolled(self, sine: float) -> Matrix:
-        """A ball's turn after rolling, about its own centre, which lies `roll_radius` high."""
+        """A ball's turn after rolling, about its own center, which lies `roll_radius` high."""
         x, _, z = self.swing
         heading = math.atan2(x, z)
         about = turned(1, heading) @ turned(0, math.hypot(x, z) * sine / self.roll_radius)
@@ -185,7 +183,7 @@ class Gait:
 
     height: float
     speed: float
-    """Metres per second along the path."""
+    """Meters per second along the path."""
     phase: float
     arms: float = 0.45
     """Largest swing of the arms, radians."""
