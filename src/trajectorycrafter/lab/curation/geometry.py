@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from ...depth.alignment import fit_disparity
 from ...depth.estimator import DepthEstimator, check_depth
 from ...geometry.cameras import Cameras, check_cameras
 from ...runtime.plugins import load_plugin, unknown_name
@@ -131,7 +132,7 @@ def fit_to_cameras(depth: Depth, video: Video, cameras: Cameras) -> Depth:
     guess, valid = depth.z[frame, 0, y, x], _off_outlines(depth)[frame, 0, y, x]
     if int(valid.sum()) < FEWEST_POINTS:
         raise RejectedError("geometry", "the triangulated points have no depth")
-    scale, shift = fit_disparity((1 / guess)[valid].double(), true[valid].double())
+    scale, shift = fit_disparity((1 / guess)[valid], 1 / true[valid].double(), "ratios")
     disparity = scale / depth.z + shift
     error = ((scale / guess + shift) * true - 1).abs()[valid].median()
     if scale <= 0 or error > WORST_FIT:
@@ -148,23 +149,6 @@ def _off_outlines(depth: Depth) -> Bool[Tensor, "T 1 H W"]:
     nearest = -F.max_pool2d(-z, 5, stride=1, padding=2)
     farthest = F.max_pool2d(z, 5, stride=1, padding=2)
     return depth.valid & (farthest < 1.15 * nearest)
-
-
-def fit_disparity(disparity: Float[Tensor, " N"], true: Float[Tensor, " N"]) -> tuple[float, float]:
-    """Scale and shift that bring disparity to one over the true depths.
-
-    The sum of absolute relative errors is the smallest, by reweighting.
-    """
-    rows = torch.stack([disparity * true, true], dim=1)
-    one, weight = torch.ones_like(true), torch.ones_like(true)
-    solution = torch.zeros(2, dtype=true.dtype)
-    for _ in range(30):
-        weighted = rows * weight[:, None]
-        normal = weighted.T @ weighted
-        normal += 1e-9 * normal.diagonal().mean() * torch.eye(2, dtype=true.dtype)
-        solution = torch.linalg.solve(normal, weighted.T @ (one * weight))
-        weight = (rows @ solution - 1).abs().clamp(min=0.01).rsqrt()
-    return float(solution[0]), float(solution[1])
 
 
 def triangulated(
