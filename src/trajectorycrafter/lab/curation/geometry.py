@@ -22,7 +22,7 @@ from ...geometry.cameras import Cameras, check_cameras
 from ...runtime.plugins import load_plugin, unknown_name
 from ...source_cameras.colmap import Colmap
 from ...video.clip import Depth, Video
-from .clips import eight_bits
+from ...video.flow import to_gray
 from .rejected import RejectedError
 from .static import PosedVideo
 
@@ -159,7 +159,7 @@ def triangulated(
     Kept are points whose track leads there and back again, whose rays meet up to a pixel and at an
     angle that tells their depth, and for which half the track tells the same depth.
     """
-    grays = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in eight_bits(video)]
+    grays = to_gray(video.frames)
     gap = max(2, min(len(video) // 2, 12))
     frames, pixels, depths = [torch.empty(0).long()], [torch.empty(0, 2)], [torch.empty(0)]
     beginnings = np.linspace(0, len(video) - 1 - gap, BEGINNINGS).round().astype(int)
