@@ -23,12 +23,12 @@ from trajectorycrafter.depth.embedded import (
 )
 from trajectorycrafter.depth.temporal import (
     align_over_time,
-    clip_flow,
     disparity_to_depth,
     fit_scale_and_shift,
     flicker,
 )
 from trajectorycrafter.video.clip import Video
+from trajectorycrafter.video.flow import clip_flow
 
 BACKBONE_SHA256 = "1ed977f6d6d04af802c790bab2f7bcc0de8d32e478f9b7ab57a726edf40d0666"
 

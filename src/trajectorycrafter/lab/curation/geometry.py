@@ -16,12 +16,13 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from ...depth.alignment import fit_disparity
 from ...depth.estimator import DepthEstimator, check_depth
 from ...geometry.cameras import Cameras, check_cameras
 from ...runtime.plugins import load_plugin, unknown_name
 from ...source_cameras.colmap import Colmap
 from ...video.clip import Depth, Video
-from .clips import eight_bits
+from ...video.flow import to_gray
 from .rejected import RejectedError
 from .static import PosedVideo
 
@@ -131,7 +132,7 @@ def fit_to_cameras(depth: Depth, video: Video, cameras: Cameras) -> Depth:
     guess, valid = depth.z[frame, 0, y, x], _off_outlines(depth)[frame, 0, y, x]
     if int(valid.sum()) < FEWEST_POINTS:
         raise RejectedError("geometry", "the triangulated points have no depth")
-    scale, shift = fit_disparity((1 / guess)[valid].double(), true[valid].double())
+    scale, shift = fit_disparity((1 / guess)[valid], 1 / true[valid].double(), "ratios")
     disparity = scale / depth.z + shift
     error = ((scale / guess + shift) * true - 1).abs()[valid].median()
     if scale <= 0 or error > WORST_FIT:
@@ -150,23 +151,6 @@ def _off_outlines(depth: Depth) -> Bool[Tensor, "T 1 H W"]:
     return depth.valid & (farthest < 1.15 * nearest)
 
 
-def fit_disparity(disparity: Float[Tensor, " N"], true: Float[Tensor, " N"]) -> tuple[float, float]:
-    """Scale and shift that bring disparity to one over the true depths.
-
-    The sum of absolute relative errors is the smallest, by reweighting.
-    """
-    rows = torch.stack([disparity * true, true], dim=1)
-    one, weight = torch.ones_like(true), torch.ones_like(true)
-    solution = torch.zeros(2, dtype=true.dtype)
-    for _ in range(30):
-        weighted = rows * weight[:, None]
-        normal = weighted.T @ weighted
-        normal += 1e-9 * normal.diagonal().mean() * torch.eye(2, dtype=true.dtype)
-        solution = torch.linalg.solve(normal, weighted.T @ (one * weight))
-        weight = (rows @ solution - 1).abs().clamp(min=0.01).rsqrt()
-    return float(solution[0]), float(solution[1])
-
-
 def triangulated(
     video: Video, cameras: Cameras
 ) -> tuple[Int[Tensor, " N"], Float[Tensor, "N 2"], Float[Tensor, " N"]]:
@@ -175,7 +159,7 @@ def triangulated(
     Kept are points whose track leads there and back again, whose rays meet up to a pixel and at an
     angle that tells their depth, and for which half the track tells the same depth.
     """
-    grays = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in eight_bits(video)]
+    grays = to_gray(video.frames)
     gap = max(2, min(len(video) // 2, 12))
     frames, pixels, depths = [torch.empty(0).long()], [torch.empty(0, 2)], [torch.empty(0)]
     beginnings = np.linspace(0, len(video) - 1 - gap, BEGINNINGS).round().astype(int)

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ...config.redirect import MODELS, GeneratorSettings, RedirectSettings
+from ...depth.alignment import fit_disparity
 from ...depth.estimator import load_depth_estimator
 from ...geometry.cameras import Cameras
 from ...geometry.trajectories import Trajectory
@@ -138,8 +138,7 @@ def aligned(depth: Depth, truth: Depth) -> Depth:
     """
     both = (depth.valid & truth.valid).flatten()
     estimated, true = (1 / d.z.flatten()[both].double() for d in (depth, truth))
-    columns = torch.stack([estimated, torch.ones_like(estimated)], dim=1)
-    scale, shift = torch.linalg.lstsq(columns, true[:, None]).solution[:, 0].tolist()
+    scale, shift = fit_disparity(estimated, true)
     # Beyond the farthest true surface nothing is.
     disparity = (scale / depth.z + shift).clamp(min=float(true.min()))
     return Depth(1 / disparity, depth.valid, truth.K)

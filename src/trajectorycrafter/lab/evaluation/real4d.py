@@ -24,6 +24,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ...config.evaluation import Real4D
+from ...depth.alignment import fit_disparity
 from ...depth.estimator import load_depth_estimator
 from ...geometry.cameras import Cameras
 from ...rendering.point_cloud import lift
@@ -260,7 +261,7 @@ def _depths(a: np.ndarray, b: np.ndarray, here: Cameras, there: Cameras) -> np.n
 def to_scale(depth: Depth, places: Float[Tensor, "N 3"], z: Float[Tensor, " N"]) -> Depth:
     """Depth whose disparity agrees with that of known points up to a scale and a shift.
 
-    Least absolute differences (by reweighted least squares), since some matches are wrong.
+    Least absolute differences, since some matches are wrong.
 
     Args:
         places: frame, column and row (pixels) of the points, and `z` their depth.
@@ -276,12 +277,7 @@ def to_scale(depth: Depth, places: Float[Tensor, "N 3"], z: Float[Tensor, " N"])
     frame, column, row = places.floor().long().unbind(1)
     height, width = depth.z.shape[2:]
     found = depth.z[frame, 0, row.clamp(0, height - 1), column.clamp(0, width - 1)]
-    terms = torch.stack([1 / found, torch.ones_like(found)], dim=1).double()
-    weight, wanted = torch.ones(len(z), 1).double(), (1 / z)[:, None].double()
-    for _ in range(50):
-        fit = torch.linalg.lstsq(weight.sqrt() * terms, weight.sqrt() * wanted).solution
-        weight = 1 / (terms @ fit - wanted).abs().clamp(min=1e-3)
-    scale, shift = fit[:, 0].tolist()
+    scale, shift = fit_disparity(1 / found, 1 / z, "differences")
     if scale <= 0:  # the points tell near from far the other way round: trust their middle only
         scale, shift = float((found / z).median()), 0.0
     # Nothing is believed to be much farther than what was matched.
