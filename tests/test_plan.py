@@ -1,19 +1,21 @@
+from typing import Any
+
 import pytest
 
 from trajectorycrafter.job.plan import duration, estimate, hole_bar, transformer_gflop
 
-COMMON = dict(
-    source_frames=49,
-    frames=49,
-    height=384,
-    width=672,
-    steps=50,
-    guided=True,
-    reference=10,
-    windows=1,
-    gflops=100.0,
-    bytes_per_number=2,
-)
+COMMON: dict[str, Any] = {
+    "source_frames": 49,
+    "frames": 49,
+    "height": 384,
+    "width": 672,
+    "steps": 50,
+    "guided": True,
+    "reference": 10,
+    "windows": 1,
+    "gflops": 100.0,
+    "bytes_per_number": 2,
+}
 
 
 def test_transformer_operations_are_those_of_the_released_sizes() -> None:
@@ -31,7 +33,7 @@ def test_the_released_model_is_told_apart_from_the_fill() -> None:
 
 
 def test_guidance_and_windows_multiply_the_work() -> None:
-    def seconds(**change) -> float:
+    def seconds(**change: Any) -> float:
         return estimate(depth="file:x", generator="released", **COMMON | change)[-1].seconds
 
     assert seconds(guided=False) == pytest.approx(seconds() / 2, rel=0.1)

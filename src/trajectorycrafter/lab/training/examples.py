@@ -111,7 +111,7 @@ class Encoder:
         self._check(sample)
         name = str(sample.info.get("id", ""))
         generator = seeded("condition", self.seed, name, variant)
-        sigma = self._sigma(generator)
+        sigma = self.sigma(generator)
         render = self._view(sample.render, sigma, generator, self._completed(sample))
         return Example(
             name,
@@ -123,7 +123,8 @@ class Encoder:
             self.embed([sample.caption])[0],
         )
 
-    def _sigma(self, generator: torch.Generator) -> float:
+    def sigma(self, generator: torch.Generator) -> float:
+        """Of the noise on the condition: log-normal, 0 without noise."""
         if not self.noisy:
             return 0.0
         drawn = torch.randn((), generator=generator)
