@@ -34,7 +34,7 @@ from trajectorycrafter.lab.evaluation.perceptual import BACKBONES, Net, load_lpi
 from trajectorycrafter.lab.evaluation.vmaf import vmaf
 from trajectorycrafter.video.clip import Video
 from trajectorycrafter.video.flow import optical_flow, to_gray
-from trajectorycrafter.video.reading import FrameChoice, demo_clip
+from trajectorycrafter.video.reading import DEMO_CLIP, FrameChoice
 
 GAUSSIAN: dict[str, Any] = dict(gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
 
@@ -79,7 +79,7 @@ def material() -> dict[str, list[Pair]]:
     random = torch.rand(3, 3, 96, 128, generator=generator)
     photographs = [skimage.data.astronaut(), skimage.data.coffee(), skimage.data.chelsea()]
     stills = np.stack([image[20:212, 100:356] for image in photographs])
-    clip = Video.read(demo_clip(), FrameChoice(count=3, size=(216, 384))).frames
+    clip = Video.read(DEMO_CLIP, FrameChoice(count=3, size=(216, 384))).frames
     return {
         "random": [degraded(random, 1)],
         "real": [

@@ -87,7 +87,9 @@ def room_geometry(video: Video, cameras: Cameras | None) -> tuple[Cameras, Depth
     return room().cameras[found].resized(*size), Depth.of(z)
 
 
-def moving_clip(frames: int, seed: int = 0, step: float = 1.0, size=(48, 64)) -> Video:
+def moving_clip(
+    frames: int, seed: int = 0, step: float = 1.0, size: tuple[int, int] = (48, 64)
+) -> Video:
     """A smooth pattern that drifts."""
     rng = np.random.default_rng(seed)
     field = rng.random((3, 12, 40)).astype(np.float32)

@@ -9,6 +9,7 @@ import struct
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -198,7 +199,7 @@ def _write_masks(folder: Path) -> None:
                 Image.fromarray(mask).save(path)
 
 
-def _camera_json(camera: Cameras) -> dict:
+def _camera_json(camera: Cameras) -> dict[str, Any]:
     matrix, K = camera.world_to_camera[0].double(), camera.K[0].double()
     return {
         "focal_length": K[0, 0].item(),

@@ -1,5 +1,7 @@
 """Disparity fitted to known disparity: its three losses, held to numbers and to wrong points."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -26,7 +28,9 @@ def points(wrong: int) -> tuple[torch.Tensor, torch.Tensor]:
         (None, 0.42904126202467024, 0.09402699204517581),
     ],
 )
-def test_the_fit_keeps_its_numbers(robust, scale: float, shift: float) -> None:
+def test_the_fit_keeps_its_numbers(
+    robust: Literal["differences", "ratios"] | None, scale: float, shift: float
+) -> None:
     assert fit_disparity(*points(wrong=80), robust) == pytest.approx((scale, shift), rel=1.2e-7)
 
 
@@ -37,13 +41,15 @@ def test_without_robustness_it_is_least_squares() -> None:
 
 
 @pytest.mark.parametrize("robust", ["differences", "ratios"])
-def test_wrong_points_hardly_move_a_robust_fit(robust) -> None:
+def test_wrong_points_hardly_move_a_robust_fit(
+    robust: Literal["differences", "ratios"] | None,
+) -> None:
     scale, shift = fit_disparity(*points(wrong=80), robust)
     assert abs(scale - 0.5) < 0.01 and abs(shift - 0.1) < 0.01
     assert fit_disparity(*points(wrong=80))[0] < 0.45
 
 
 @pytest.mark.parametrize("robust", [None, "differences", "ratios"])
-def test_flat_disparity_is_fitted_too(robust) -> None:
+def test_flat_disparity_is_fitted_too(robust: Literal["differences", "ratios"] | None) -> None:
     scale, shift = fit_disparity(torch.full((9,), 2.0), torch.full((9,), 0.5), robust)
     assert 2 * scale + shift == pytest.approx(0.5)

@@ -37,7 +37,7 @@ def quiet(line: str) -> None:
     pass
 
 
-def common(clip: Clip, **camera) -> RedirectSettings:
+def common(clip: Clip, **camera: Any) -> RedirectSettings:
     return RedirectSettings(
         clip=ClipSettings(size=(64, 96)),
         camera=CameraSettings(**camera),
@@ -149,7 +149,7 @@ def test_what_no_clip_can_have_is_told_before_any_work(clip: Clip, tmp_path: Pat
 
 
 def test_ctrl_c_is_recorded(clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(*args, **kwargs):
+    def stop(*args: object, **kwargs: object):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(batch, "redirect", stop)

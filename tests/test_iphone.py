@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -414,7 +415,7 @@ def test_quoted_rows_have_sources_and_never_cross_the_mask() -> None:
         ({"step": 0}, "at least 1"),
     ],
 )
-def test_axes_that_cannot_be_meant_are_refused(axes: dict, message: str) -> None:
+def test_axes_that_cannot_be_meant_are_refused(axes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         varied(SIMPLE, **axes)
 

@@ -64,7 +64,9 @@ TURNS = st.tuples(*[st.floats(-3.1, 3.1)] * 3)
 
 @given(st.sampled_from([BOX, BALL, CYLINDER]), SIZES, TURNS, st.floats(-40, 40))
 @settings(max_examples=60, deadline=None)
-def test_rays_meet_parts_where_a_search_finds_them(kind, size, turn, azimuth) -> None:
+def test_rays_meet_parts_where_a_search_finds_them(
+    kind: int, size: tuple[float, float, float], turn: tuple[float, float, float], azimuth: float
+) -> None:
     part = Solid(kind, (0.1, -0.2, 0.1), size, MATERIAL, turn)
     scene = small_scene(part)
     check_depth(scene, steady(scene.pivot, 1, (14, 22), azimuth, 5.0), 0.0)

@@ -370,7 +370,9 @@ def test_file_names_are_safe_and_differ(one: str, two: str) -> None:
 # -------------------------------------------------------------------------------------- comparison
 
 
-def pair_of(gains: list[float], column: str = "psnr", hard: float = 10.0) -> tuple:
+def pair_of(
+    gains: list[float], column: str = "psnr", hard: float = 10.0
+) -> tuple[Evaluation, Evaluation]:
     """Two evaluations of one row whose clips differ by `gains`, on clips of very unequal ease."""
     a = [Entry("fill", f"c{i}", {}, {column: hard * i}) for i in range(len(gains))]
     b = [dataclasses.replace(e, values={column: e.values[column] + g}) for e, g in zip(a, gains)]

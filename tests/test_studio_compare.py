@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from browser import chromium
@@ -69,7 +70,7 @@ def studio(done: StudioJob) -> Iterator[Studio]:
     running.stop()
 
 
-def page_data(page: str) -> dict:
+def page_data(page: str) -> dict[str, Any]:
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page)
     assert found is not None
     return json.loads(found[1])

@@ -25,7 +25,7 @@ from trajectorycrafter.config.redirect import (
 )
 from trajectorycrafter.geometry.cameras import look_at
 from trajectorycrafter.geometry.keyframes import Keyframe
-from trajectorycrafter.geometry.trajectory_files import read_trajectory
+from trajectorycrafter.geometry.trajectory_files import TrajectoryFormat, read_trajectory
 from trajectorycrafter.job.reshoot import make_trajectory
 from trajectorycrafter.studio.editing import Design, History, TimePlan
 from trajectorycrafter.studio.preparing import Preparer
@@ -334,7 +334,10 @@ def test_the_exported_json_is_the_very_path(session: Session, tmp_path: Path) ->
         assert torch.equal(cameras.K, session.cameras.K), name
         assert torch.equal(read.source_frame, session.path.source_frame), name
         ours, theirs = session.path.reference_frames, read.reference_frames
-        assert (ours is None and theirs is None) or torch.equal(ours, theirs), name
+        if ours is None or theirs is None:
+            assert ours is theirs, name
+        else:
+            assert torch.equal(ours, theirs), name
 
 
 def test_keys_stay_editable_through_a_file(session: Session) -> None:
@@ -353,10 +356,10 @@ def test_keys_stay_editable_through_a_file(session: Session) -> None:
 
 
 @pytest.mark.parametrize("format", [f for f in FORMAT_SUFFIX if f != "released"])
-def test_every_format_goes_out_and_comes_back(session: Session, format: str) -> None:
+def test_every_format_goes_out_and_comes_back(session: Session, format: TrajectoryFormat) -> None:
     session.editor.choose_preset("orbit-up", 12.0)
     before = session.cameras
-    name, data = session.editor.export(format)  # pyright: ignore[reportArgumentType]
+    name, data = session.editor.export(format)
     assert name.endswith(FORMAT_SUFFIX[format])
     session.editor.choose_preset("static")
     session.editor.import_path(name, data)
@@ -448,7 +451,9 @@ def test_keys_stand_in_the_world_though_the_source_moves(moving: Session) -> Non
     )
 
 
-def test_the_camera_of_another_video_is_followed(session: Session, clip: Clip, moving: Session):
+def test_the_camera_of_another_video_is_followed(
+    session: Session, clip: Clip, moving: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Found:
         """Gives the moving session's clip for whatever is asked."""
 
@@ -456,7 +461,7 @@ def test_the_camera_of_another_video_is_followed(session: Session, clip: Clip, m
             assert settings.camera.source == "colmap"
             return moving.clip
 
-    session._preparer = Found()  # pyright: ignore[reportAttributeAccessIssue]
+    monkeypatch.setattr(session, "_preparer", Found())
     session.copy_camera(clip.path, "other")
     scale = session.clip.radius / moving.clip.radius
     torch.testing.assert_close(

@@ -6,6 +6,7 @@ import sys
 import venv
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -661,7 +662,7 @@ def test_missing_prompts_leave_out_overall_consistency(
     ],
 )
 def test_mistakes_are_told_before_the_work(
-    options: dict, error: type[Exception], message: str, results: Path, tmp_path: Path
+    options: dict[str, Any], error: type[Exception], message: str, results: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(error, match=message):
         evaluate_vbench(results, tmp_path / "out", **options)

@@ -30,7 +30,7 @@ class Worker:
     def __init__(self, log: Path):
         """Start the process; what it prints replaces the file `log`."""
         with log.open("wb") as sink:
-            self._process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 [sys.executable, "-m", "trajectorycrafter.studio.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -42,7 +42,7 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        return self._process.poll() is None
+        return self.process.poll() is None
 
     def run(self, folder: Path) -> Iterator[Event]:
         """Give it a job; yields its events up to "done" or "failed", or fewer if it dies.
@@ -51,13 +51,13 @@ class Worker:
             {"event": "plan", "expected": seconds by stage}, {"event": "stage", "name": ...},
             {"event": "done"} or {"event": "failed", "message": ...}.
         """
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self.process.stdin is not None and self.process.stdout is not None
         try:
-            self._process.stdin.write(json.dumps(str(folder)) + "\n")
-            self._process.stdin.flush()
+            self.process.stdin.write(json.dumps(str(folder)) + "\n")
+            self.process.stdin.flush()
         except BrokenPipeError:
             return
-        for line in self._process.stdout:
+        for line in self.process.stdout:
             if not line.endswith("\n"):
                 return  # It died in the middle of a line.
             event = json.loads(line)
@@ -67,20 +67,20 @@ class Worker:
 
     def kill(self) -> None:
         """End it at once."""
-        self._process.kill()
-        self._process.wait()
+        self.process.kill()
+        self.process.wait()
 
     def close(self) -> None:
         """End it and close its pipes; not while another thread follows a job."""
         self.kill()
-        for pipe in (self._process.stdin, self._process.stdout):
+        for pipe in (self.process.stdin, self.process.stdout):
             assert pipe is not None
             with contextlib.suppress(BrokenPipeError):  # a job that it did not read before it died
                 pipe.close()
 
     def death(self) -> str:
         """Why it has ended, in words."""
-        code = self._process.wait()
+        code = self.process.wait()
         if code == -9:
             return (
                 "The worker was killed; mostly memory had run out: use fewer frames or a smaller "

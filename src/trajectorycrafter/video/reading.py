@@ -219,7 +219,7 @@ def probe(path: str | Path) -> VideoInfo:
         count, unit = stream.frames, float(stream.time_base or 1)
         fps = float(stream.average_rate or stream.guessed_rate or IMAGE_FPS)
         codec, sound = stream.codec_context.name, bool(container.streams.audio)
-        size = _first_of(_decoded(container, stream), path).size
+        size = _first_of(decoded(container, stream), path).size
     if count:
         return VideoInfo(count, IMAGE_FPS if count == 1 else fps, *size, codec, sound)
     # A container that does not count its frames names a rate by its first few, if at all.
@@ -423,7 +423,7 @@ def _pictures_of(path: Path, start: int = 0) -> Generator[_Picture, None, None]:
     if wanted is not None:
         with _opened(path) as (container, stream):
             container.seek(wanted[0], stream=stream, backward=True)
-            pictures = _decoded(container, stream)
+            pictures = decoded(container, stream)
             first = next(pictures, None)
             # Some containers seek past the key frame; then only counting from the beginning helps.
             if first is not None and first.time <= wanted[1]:
@@ -431,10 +431,10 @@ def _pictures_of(path: Path, start: int = 0) -> Generator[_Picture, None, None]:
                 yield from (picture for picture in rest if picture.time >= wanted[1])
                 return
     with _opened(path) as (container, stream):
-        yield from itertools.islice(_decoded(container, stream), start, None)
+        yield from itertools.islice(decoded(container, stream), start, None)
 
 
-def _decoded(container: Any, stream: Any) -> Iterator[_Picture]:
+def decoded(container: Any, stream: Any) -> Iterator[_Picture]:
     """The frames from here on, up to the end or the first damage.
 
     Raises:

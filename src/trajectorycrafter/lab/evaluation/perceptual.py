@@ -177,7 +177,7 @@ def load_lpips(net: Net, weights: Path | None = None, *, masked: Masked = "plain
         FileNotFoundError: a backbone that is nowhere and cannot be downloaded.
         ValueError: weights of something else.
     """
-    network = _network(net, None if weights is None else Path(weights))
+    network = lpips_network(net, None if weights is None else Path(weights))
     title = BACKBONES[net].title
     name, label = f"lpips_{net}", f"LPIPS ({title})"
     about = f"LPIPS v0.1 on {title} (Zhang et al. 2018), mean over frames."
@@ -192,7 +192,7 @@ def load_lpips(net: Net, weights: Path | None = None, *, masked: Masked = "plain
 
 
 @lru_cache(maxsize=2)
-def _network(net: Net, weights: Path | None) -> Lpips:
+def lpips_network(net: Net, weights: Path | None) -> Lpips:
     network = Lpips(net)
     network.heads.load_state_dict(load_file(HEADS / f"{net}.safetensors"))
     _fill(network.features, *_backbone_state(net, weights))

@@ -121,7 +121,7 @@ class Encoder:
             nothing = (torch.zeros_like(render.frames), torch.zeros_like(render.depth))
             memory = Render(*nothing, render.visible & False)
         generator = seeded("condition", self.seed, name, variant)
-        sigma = self._sigma(generator)
+        sigma = self.sigma(generator)
         view = self._view(render, sigma, generator, sample.filled if self.filled else None)
         return Example(
             name,
@@ -133,7 +133,8 @@ class Encoder:
             self.embed([sample.caption])[0],
         )
 
-    def _sigma(self, generator: torch.Generator) -> float:
+    def sigma(self, generator: torch.Generator) -> float:
+        """Of the noise on the condition: log-normal, 0 without noise."""
         if not self.noisy:
             return 0.0
         drawn = torch.randn((), generator=generator)
