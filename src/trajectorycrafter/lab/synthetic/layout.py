@@ -52,16 +52,28 @@ class Layout:
         near, far = (3.0, 4.6) if place == "room" else (3.5, 6.0)
         self.distance = self.kit.between(near, far)
         self.pivot = (0.0, self.floor - self.kit.between(0.6, 1.0), self.distance)
-        self.room = self._room()
+        # Large enough for an arc of 70 degrees.
+        side = self.distance * 0.95 + 0.7
+        back, height = self.distance + self.kit.between(2.0, 3.5), self.kit.between(2.7, 3.6)
+        low = [-side - self.kit.between(0, 1), self.floor - height, -1.2]
+        self.room = np.array([low, [side + self.kit.between(0, 1), self.floor, back]])
+        """`2 3`, lowest and highest corner."""
         self.taken: list[Vector] = []
+        """Discs on the floor: x, z, radius."""
 
     def surroundings(self) -> tuple[Material, ...]:
         """The six walls (-x, x, ceiling, floor, -z, z), or ground, sky and haze."""
-        if self.place == "ground":
-            return self._outdoors()
-        wall, other = self.kit.material("wall"), self.kit.material("wall")
-        ceiling, floor = self.kit.material("ceiling"), self.kit.material("floor")
-        return (other, other, ceiling, floor, wall, wall)
+        if self.place == "room":
+            wall, other = self.kit.material("wall"), self.kit.material("wall")
+            ceiling, floor = self.kit.material("ceiling"), self.kit.material("floor")
+            return (other, other, ceiling, floor, wall, wall)
+        sky = self.kit.material("ground")
+        blue = np.array([0.35, 0.55, 0.85]) * self.kit.between(0.75, 1.1)
+        pale = np.array([0.75, 0.82, 0.9]) * self.kit.between(0.8, 1.05)
+        cloud = np.array([0.93, 0.93, 0.95]) * self.kit.between(0.7, 1.0)
+        tones = tuple(triple(color.clip(0, 1)) for color in (blue, cloud, pale))
+        sky = replace(sky, colors=tones)
+        return (self.kit.material("ground"), sky, replace(sky, colors=(tones[2],) * 3))
 
     def things(self) -> tuple[Thing, ...]:
         """All that stands or moves."""
@@ -96,22 +108,6 @@ class Layout:
             thing = draw() if len(drawn) < count else None
             drawn += [] if thing is None else [thing]
         return drawn
-
-    def _room(self) -> np.ndarray:
-        """`2 3`, lowest and highest corner: large enough for an arc of 70 degrees."""
-        side = self.distance * 0.95 + 0.7
-        back, height = self.distance + self.kit.between(2.0, 3.5), self.kit.between(2.7, 3.6)
-        low = [-side - self.kit.between(0, 1), self.floor - height, -1.2]
-        return np.array([low, [side + self.kit.between(0, 1), self.floor, back]])
-
-    def _outdoors(self) -> tuple[Material, ...]:
-        sky = self.kit.material("ground")
-        blue = np.array([0.35, 0.55, 0.85]) * self.kit.between(0.75, 1.1)
-        pale = np.array([0.75, 0.82, 0.9]) * self.kit.between(0.8, 1.05)
-        cloud = np.array([0.93, 0.93, 0.95]) * self.kit.between(0.7, 1.0)
-        tones = tuple(triple(color.clip(0, 1)) for color in (blue, cloud, pale))
-        sky = replace(sky, colors=tones)
-        return (self.kit.material("ground"), sky, replace(sky, colors=(tones[2],) * 3))
 
     def _free(self, x: float, z: float, radius: float) -> bool:
         """Whether a disc on the floor is nobody's, and no wall's."""
@@ -160,6 +156,7 @@ class Layout:
         """Something that swings, turns, jumps, squashes or sways."""
         thing = self.kit.thing("ball", "blob", "mobile", "crate", "cart", "chair", "bush", "plant")
         motion = self._motion(thing)
+        # Flattened to the utmost it takes the most ground.
         wide = thing.radius / math.sqrt(1 - motion.get("squash", 0.0))
         way = math.hypot(*motion.get("swing", (0.0, 0.0, 0.0)))
         spot = self._spot(wide + way + motion.get("sway", 0.0))

@@ -69,11 +69,6 @@ def draw_number(rng: np.random.Generator, split: Split) -> int:
     return int(rng.integers(CATALOGUE // 5)) * 5 + ends[int(rng.integers(len(ends)))]
 
 
-def draw_material(rng: np.random.Generator, split: Split, kind: Kind) -> Material:
-    """A material of the split for such a surface."""
-    return material(draw_number(rng, split), kind)
-
-
 def material(number: int, kind: Kind) -> Material:
     """Entry `number` of the catalogue, as it looks on such a surface."""
     kinds = list(USUAL)

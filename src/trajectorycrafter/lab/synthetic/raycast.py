@@ -228,6 +228,7 @@ def _light_at(s, x, y, z, nx, ny, nz, jx, jy):
     cosine = (nx * lx + ny * ly + nz * lz) / distance
     if cosine <= 0:
         return 0.0
+    # 4 mm off the surface, or rounding would let it shade itself.
     if _in_shadow(s, x + nx * 4e-3, y + ny * 4e-3, z + nz * 4e-3, lx, ly, lz):
         return 0.0
     return cosine * (1.0 if s.place == GROUND else 1.3 / (1 + 0.035 * distance * distance))
@@ -273,9 +274,11 @@ def _color(s, part, row, axis, t, ox, oy, oz, dx, dy, dz, pixel, jx, jy, out):
         px, py, pz = ux * s.sizes[part, 0], uy * s.sizes[part, 1], uz * s.sizes[part, 2]
     length = math.sqrt(dx * dx + dy * dy + dz * dz)
     facing = abs(nx * dx + ny * dy + nz * dz) / length
+    # A pixel seen at a slant covers more; the bound keeps grazing views from turning into one tone.
     albedo(s.materials[row], px, py, pz, face, t * pixel / max(facing, 0.15), s.noise, out)
     ambient = s.light[6] * (0.8 - 0.2 * ny)
     lit = _light_at(s, x, y, z, nx, ny, nz, jx, jy) * (1 - s.light[6]) * 1.5
+    # A third of what is 64 m away is haze, in the color that the sky has at the horizon.
     haze = 0.0 if s.place == ROOM else 1 - math.exp(-length * t / 160)
     for c in range(3):
         value = out[c] * (ambient + lit * s.light[3 + c])
@@ -331,6 +334,7 @@ def _pixel(s, parts, count, origin, to_world, fx, fy, x, y, samples, color, out)
         if k == rays - 1:
             depth = t
         if k < samples * samples:
+            # Each ray sees the lamp elsewhere, within 0.5 m, which softens the shadows.
             jx, jy = (a - 0.5) * 0.5, (b - 0.5) * 0.5
             _color(s, part, row, axis, t, ox, oy, oz, dx, dy, dz, pixel, jx, jy, color)
             for c in range(3):

@@ -61,7 +61,7 @@ class RayScene:
         """What `cameras` see at `times`, and the exact depth.
 
         Args:
-            times: seconds, one per camera; their step sets the clip's frame rate.
+            times: seconds; their step sets the clip's frame rate.
             samples: rays per pixel and axis for color.
 
         Raises:

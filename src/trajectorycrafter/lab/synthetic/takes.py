@@ -40,7 +40,6 @@ def around(
     """Cameras that look at the pivot from all around.
 
     Args:
-        pivot: in the world; the source camera's place is the origin.
         azimuth_deg: 0 is the source camera's side; positive goes to its right.
         elevation_deg: above (positive) the source camera's line of sight.
         distance: share of the source camera's distance.

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .materials import Kind, Material, draw_material, draw_number
+from .materials import Kind, Material, draw_number, material
 from .raycast import BALL, BOX, CYLINDER
 from .shared import Chance, Split, Vector
 
@@ -92,7 +92,7 @@ class Kit(Chance):
     split: Split
 
     def material(self, kind: Kind) -> Material:
-        return draw_material(self.rng, self.split, kind)
+        return material(draw_number(self.rng, self.split), kind)
 
     def thing(self, *names: str) -> Thing:
         """A design of the split: its shape comes from its number in the catalogue alone."""

@@ -1,7 +1,7 @@
 """What a killed run goes on from, and the weights that a finished one leaves.
 
-The one thing a reader would get wrong: a checkpoint of an unsharded run holds only what is trained,
-since the frozen rest comes from `start`; a sharded one (FSDP, DeepSpeed) is accelerate's own.
+A checkpoint of an unsharded run holds only what is trained, since the frozen rest comes from
+`start`; a sharded one (FSDP, DeepSpeed) is accelerate's own.
 """
 
 import json

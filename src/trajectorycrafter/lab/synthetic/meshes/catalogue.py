@@ -1,7 +1,7 @@
 """Models and photographs of surfaces, read from the packages that ship them, split by name.
 
-A model or a photograph belongs to one split for ever, by a hash of its own name; nothing of the
-test split is ever seen in training, whatever the seed.
+A model or a photograph belongs to one split by a hash of its own name, so nothing of the test split
+is ever seen in training, whatever the seed.
 
 Needs Debian's `sweethome3d-furniture` (820 models of true size; CC0 and CC-BY 3.0, see its
 copyright file) and PyPI's `miniworld` wheel (Apache-2.0); both are read as they come, zipped.
@@ -18,7 +18,6 @@ from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
-from jaxtyping import Float, Float32
 from PIL import Image as PillowImage
 
 from ..shared import Split, Vector, triple
@@ -116,31 +115,29 @@ def kinds(entries: Iterable[ModelFile]) -> dict[str, list[ModelFile]]:
     """The models by what a scene uses them for; a model can serve several uses."""
     pools: dict[str, list[ModelFile]] = {}
     for entry in entries:
-        for kind in _uses(entry):
-            pools.setdefault(kind, []).append(entry)
+        category, (width, height, depth) = entry.category, entry.size
+        name, largest = entry.name.lower(), max(entry.size)
+        plant = category == "Exterior" and any(word in name for word in PLANTS)
+        slim = height > 1.8 and max(width, depth) < 1.2
+        uses = {
+            "plants": plant,
+            "people": category == "Characters",
+            "standing": category == "Characters" and name in STANDING and 1.4 < height < 2.1,
+            # Names with "ing " are those of people who do something, low as they may be.
+            "animals": category == "Characters" and height < 0.9 and "ing " not in name,
+            "vehicles": category == "Vehicles",
+            "exterior": category == "Exterior" and not plant and largest < 6,
+            "poles": category in ("Lights", "Exterior") and slim,
+            "indoor": category not in OUTSIDE and largest > 0.35,
+            "furniture": category not in OUTSIDE and height > 0.4 and 0.2 < width * depth < 3,
+            "small": category not in ("Doors and windows", "Exterior") and 0.05 < largest < 0.6,
+            "tables": any(word in name for word in TABLES) and 0.3 < height < 1.1,
+            "openings": category == "Doors and windows",
+        }
+        for use, suits in uses.items():
+            if suits:
+                pools.setdefault(use, []).append(entry)
     return pools
-
-
-def _uses(entry: ModelFile) -> list[str]:
-    category, (width, height, depth) = entry.category, entry.size
-    name, largest = entry.name.lower(), max(entry.size)
-    plant = category == "Exterior" and any(word in name for word in PLANTS)
-    slim = height > 1.8 and max(width, depth) < 1.2
-    uses = {
-        "plants": plant,
-        "people": category == "Characters",
-        "standing": category == "Characters" and name in STANDING and 1.4 < height < 2.1,
-        "animals": category == "Characters" and height < 0.9 and "ing " not in name,
-        "vehicles": category == "Vehicles",
-        "exterior": category == "Exterior" and not plant and largest < 6,
-        "poles": category in ("Lights", "Exterior") and slim,
-        "indoor": category not in OUTSIDE and largest > 0.35,
-        "furniture": category not in OUTSIDE and height > 0.4 and 0.2 < width * depth < 3,
-        "small": category not in ("Doors and windows", "Exterior") and 0.05 < largest < 0.6,
-        "tables": any(word in name for word in TABLES) and 0.3 < height < 1.1,
-        "openings": category == "Doors and windows",
-    }
-    return [use for use, suits in uses.items() if suits]
 
 
 @lru_cache(maxsize=256)
@@ -179,7 +176,16 @@ def load_mesh(entry: ModelFile, max_triangles: int = 60000) -> Mesh | None:
     parts = [part for g in scene.geometry.values() if (part := _part(g, images)) is not None]
     if not parts or sum(len(part.vertices) for part in parts) > 3 * max_triangles:
         return None
-    return _at_true_size(parts, entry.size)
+    low = np.min([p.vertices[:, :3].min(0) for p in parts], axis=0)
+    high = np.max([p.vertices[:, :3].max(0) for p in parts], axis=0)
+    stretch = np.array(entry.size) / np.maximum(high - low, 1e-6)
+    if not np.isfinite(stretch).all():
+        return None
+    foot = np.array([(low[0] + high[0]) / 2, low[1], (low[2] + high[2]) / 2])
+    for part in parts:
+        part.vertices[:, :3] = (part.vertices[:, :3] - foot) * stretch
+        part.vertices.flags.writeable = False
+    return Mesh(tuple(parts), entry.size)
 
 
 def _part(geometry: Any, images: dict[int, Image]) -> Part | None:
@@ -204,22 +210,6 @@ def _part(geometry: Any, images: dict[int, Image]) -> Part | None:
     if id(picture) not in images:
         images[id(picture)] = as_texture(np.array(picture.convert("RGBA")))
     return Part(data, images[id(picture)])
-
-
-def _at_true_size(parts: list[Part], size: Vector) -> Mesh | None:
-    low = np.min([p.vertices[:, :3].min(0) for p in parts], axis=0)
-    high = np.max([p.vertices[:, :3].max(0) for p in parts], axis=0)
-    stretch = np.array(size) / np.maximum(high - low, 1e-6)
-    if not np.isfinite(stretch).all():
-        return None
-    foot: Float[np.ndarray, "3"] = np.array(
-        [(low[0] + high[0]) / 2, low[1], (low[2] + high[2]) / 2]
-    )
-    for part in parts:
-        place: Float32[np.ndarray, "N 3"] = (part.vertices[:, :3] - foot) * stretch
-        part.vertices[:, :3] = place
-        part.vertices.flags.writeable = False
-    return Mesh(tuple(parts), size)
 
 
 @lru_cache(maxsize=4)

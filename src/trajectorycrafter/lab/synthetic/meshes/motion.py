@@ -202,7 +202,11 @@ class Gait:
         cycle, out = self.phase / (2 * math.pi) + self.rhythm * time, vertices.copy()
         x, y = vertices[:, 0] / self.height, vertices[:, 1] / self.height
         arm = _ramp(np.abs(x), 0.105, 0.14) * _ramp(y, 0.36, 0.42) * _ramp(y, 0.85, 0.78)
-        hip = self._hip(cycle)
+        # The hip is higher while the leg on the ground is upright, by 0.6 of what a stiff leg would
+        # lift it. Legs never stretch quite, or the angle of the knee would jump.
+        longest, (ahead, _) = 0.985 * (THIGH + SHIN), self._ankle(cycle % 0.5)
+        low = math.sqrt(longest**2 - self.step**2)
+        hip = low + 0.6 * (math.sqrt(longest**2 - ahead**2) - low)
         for side, share in ((1, cycle % 1), (-1, (cycle + 0.5) % 1)):
             own = _ramp(side * x, -0.004, 0.004)
             thigh, knee = _leg(*self._ankle(share), hip)
@@ -223,13 +227,6 @@ class Gait:
             return self.step * (1 - 4 * share), 0.0
         swing = math.pi * (2 * share - 1)
         return -self.step * math.cos(swing), 0.055 * math.sin(swing)
-
-    def _hip(self, cycle: float) -> float:
-        """Height over the ankle on the ground: higher while that leg is upright."""
-        ahead, _ = self._ankle(cycle % 0.5)
-        longest = 0.985 * (THIGH + SHIN)
-        low = math.sqrt(longest**2 - self.step**2)
-        return low + 0.6 * (math.sqrt(longest**2 - ahead**2) - low)
 
 
 def _leg(ahead: float, lift: float, hip: float) -> tuple[float, float]:

@@ -278,8 +278,8 @@ class Renderer:
         """Depth of one camera's pixel centers now; 0 where nothing is.
 
         Args:
-            bias: finer images of the textures than this size would take, in octaves, so that leaves
-                have the outline that the larger color picture gives them.
+            bias: octaves by which textures are finer than this size would take, so that leaves have
+                the outline that the larger color picture gives them.
         """
         target.use()
         target.clear(0, 0, 0, 0)
@@ -310,10 +310,6 @@ def draw(
     Args:
         to_world: from the axes of the bodies to the world of the cameras.
         samples: color samples per pixel and axis.
-
-    Raises:
-        ImportError: without moderngl.
-        RuntimeError: without EGL.
     """
     fine = cameras.resized(cameras.height * samples, cameras.width * samples)
     frames, z = [], []

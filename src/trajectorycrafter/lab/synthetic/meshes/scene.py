@@ -51,10 +51,11 @@ class MeshScene:
             FileNotFoundError: if something is missing below `assets`.
             ImportError: without trimesh.
         """
+        salt: list[int] = []
         for value, known in ((split, get_args(Split)), (place, get_args(Place))):
             if value not in known:
                 raise ValueError(f"Expected one of {', '.join(known)}; got {value!r}.")
-        salt = [get_args(Split).index(split), get_args(Place).index(place)]
+            salt.append(known.index(value))
         stock = Stock.open(Path(assets), split, np.random.default_rng([seed, *salt]))
         plot = lay_plot(stock, place)
         light = (furnish_room if place == "room" else lay_ground)(stock, plot)
