@@ -9,7 +9,7 @@ import torch
 
 from trajectorycrafter.config.evaluation import Synthetic4D
 from trajectorycrafter.lab.evaluation import synthetic4d
-from trajectorycrafter.lab.evaluation.records import Evaluation, read_evaluation, summarise
+from trajectorycrafter.lab.evaluation.records import Evaluation, read_evaluation, summarize
 from trajectorycrafter.lab.evaluation.run import evaluate
 from trajectorycrafter.lab.evaluation.synthetic4d import NAMED, cases, evaluate_synthetic4d
 
@@ -23,7 +23,7 @@ def subset(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Evaluation]:
 
 
 def mean(found: Evaluation, row: str, column: str) -> float:
-    return next(m.mean for m in summarise(found, by=()) if (m.row, m.column) == (row, column))
+    return next(m.mean for m in summarize(found, by=()) if (m.row, m.column) == (row, column))
 
 
 RECORDED = {
@@ -60,7 +60,7 @@ def test_the_report_is_written_with_players(subset: tuple[Path, Evaluation]) -> 
 
 
 def test_wider_paths_have_more_holes(subset: tuple[Path, Evaluation]) -> None:
-    holes = {m.group["range"]: m.mean for m in summarise(subset[1], ["range"])
+    holes = {m.group["range"]: m.mean for m in summarize(subset[1], ["range"])
              if m.column == "holes" and m.row == "fill"}  # fmt: skip
     assert holes["20"] < holes["40"]
 
@@ -90,14 +90,14 @@ def test_a_stopped_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_failing_scene_is_told_and_the_rest_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make = synthetic4d._scene
+    make = synthetic4d.cases
 
-    def fails(seed, place, meshes):
-        if seed == synthetic4d.FIRST_SEED:
+    def fails(scene, settings):
+        if scene == "scene 000":
             raise RuntimeError("no such scene")
-        return make(seed, place, meshes)
+        return make(scene, settings)
 
-    monkeypatch.setattr(synthetic4d, "_scene", fails)
+    monkeypatch.setattr(synthetic4d, "cases", fails)
     found = evaluate_synthetic4d(tmp_path, SMALL)
     assert [e.error for e in found.entries if e.error] == ["RuntimeError: no such scene"]
     assert {e.clip for e in found.entries if not e.error} == {"scene 001"}
