@@ -8,6 +8,8 @@ import torch
 
 from trajectorycrafter.depth.alignment import fit_disparity
 
+Robust = Literal["differences", "ratios"] | None
+
 
 def points(wrong: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Noisy disparity of 400 points, and their own, of which the first ones are wrong."""
@@ -28,9 +30,7 @@ def points(wrong: int) -> tuple[torch.Tensor, torch.Tensor]:
         (None, 0.42904126202467024, 0.09402699204517581),
     ],
 )
-def test_the_fit_keeps_its_numbers(
-    robust: Literal["differences", "ratios"] | None, scale: float, shift: float
-) -> None:
+def test_the_fit_keeps_its_numbers(robust: Robust, scale: float, shift: float) -> None:
     assert fit_disparity(*points(wrong=80), robust) == pytest.approx((scale, shift), rel=1.2e-7)
 
 
@@ -42,7 +42,7 @@ def test_without_robustness_it_is_least_squares() -> None:
 
 @pytest.mark.parametrize("robust", ["differences", "ratios"])
 def test_wrong_points_hardly_move_a_robust_fit(
-    robust: Literal["differences", "ratios"] | None,
+    robust: Robust,
 ) -> None:
     scale, shift = fit_disparity(*points(wrong=80), robust)
     assert abs(scale - 0.5) < 0.01 and abs(shift - 0.1) < 0.01
@@ -50,6 +50,6 @@ def test_wrong_points_hardly_move_a_robust_fit(
 
 
 @pytest.mark.parametrize("robust", [None, "differences", "ratios"])
-def test_flat_disparity_is_fitted_too(robust: Literal["differences", "ratios"] | None) -> None:
+def test_flat_disparity_is_fitted_too(robust: Robust) -> None:
     scale, shift = fit_disparity(torch.full((9,), 2.0), torch.full((9,), 0.5), robust)
     assert 2 * scale + shift == pytest.approx(0.5)

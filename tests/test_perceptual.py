@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from trajectorycrafter.lab.evaluation import perceptual
-from trajectorycrafter.lab.evaluation.perceptual import BACKBONES, Net, dino_distance, load_lpips
+from trajectorycrafter.lab.evaluation.dino import dino_distance
+from trajectorycrafter.lab.evaluation.perceptual import BACKBONES, Net, load_lpips
 
 NETS: list[Net] = ["alex", "vgg"]
 # Both run the same float32 operations; sums over channels may be ordered differently.

@@ -286,6 +286,8 @@ def test_write_report_leaves_three_whole_files(swept: Evaluation, tmp_path: Path
     write_report(swept, out)
     assert sorted(p.name for p in out.iterdir()) == ["report.html", "report.json", "report.md"]
     assert read_evaluation(out / "report.json") == swept
+    (quoted,) = json.loads((out / "report.json").read_text())["quoted"]
+    assert list(quoted) == ["row", "values", "source"]
     assert (out / "report.md").read_text() == markdown(swept)
 
 

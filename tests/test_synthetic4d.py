@@ -1,6 +1,7 @@
 """Synthetic-4D runs small, resumes, and its recorded numbers hold."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partialmethod
 from pathlib import Path
@@ -11,12 +12,17 @@ import torch
 
 from trajectorycrafter.config.evaluation import Synthetic4D
 from trajectorycrafter.lab.evaluation import synthetic4d
-from trajectorycrafter.lab.evaluation.records import Entry, Evaluation, read_evaluation, summarise
+from trajectorycrafter.lab.evaluation.cases import Case
+from trajectorycrafter.lab.evaluation.records import (
+    Entry,
+    Evaluation,
+    read_evaluation,
+    summarize,
+)
 from trajectorycrafter.lab.evaluation.run import evaluate
 from trajectorycrafter.lab.evaluation.synthetic4d import NAMED, cases, evaluate_synthetic4d
-from trajectorycrafter.lab.synthetic.layout import Place
-from trajectorycrafter.lab.synthetic.materials import Split
 from trajectorycrafter.lab.synthetic.scene import RayScene
+from trajectorycrafter.video.clip import Depth
 
 SUBSET = Synthetic4D(scenes=4, ranges=(20, 40), named=False, depth=("exact",), shown=1)
 
@@ -28,7 +34,7 @@ def subset(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Evaluation]:
 
 
 def mean(found: Evaluation, row: str, column: str) -> float:
-    return next(m.mean for m in summarise(found, by=()) if (m.row, m.column) == (row, column))
+    return next(m.mean for m in summarize(found, by=()) if (m.row, m.column) == (row, column))
 
 
 RECORDED = {
@@ -65,7 +71,7 @@ def test_the_report_is_written_with_players(subset: tuple[Path, Evaluation]) -> 
 
 
 def test_wider_paths_have_more_holes(subset: tuple[Path, Evaluation]) -> None:
-    holes = {m.group["range"]: m.mean for m in summarise(subset[1], ["range"])
+    holes = {m.group["range"]: m.mean for m in summarize(subset[1], ["range"])
              if m.column == "holes" and m.row == "fill"}  # fmt: skip
     assert holes["20"] < holes["40"]
 
@@ -95,14 +101,14 @@ def test_a_stopped_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_failing_scene_is_told_and_the_rest_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make = RayScene.make
+    make = synthetic4d.cases
 
-    def fails(seed: int, *, split: Split, place: Place) -> RayScene:
-        if seed == synthetic4d.FIRST_SEED:
+    def fails(scene: str, settings: Synthetic4D) -> Iterator[tuple[Case, Depth]]:
+        if scene == "scene 000":
             raise RuntimeError("no such scene")
-        return make(seed, split=split, place=place)
+        return make(scene, settings)
 
-    monkeypatch.setattr(RayScene, "make", fails)
+    monkeypatch.setattr(synthetic4d, "cases", fails)
     found = evaluate_synthetic4d(tmp_path, SMALL)
     assert [e.error for e in found.entries if e.error] == ["RuntimeError: no such scene"]
     assert {e.clip for e in found.entries if not e.error} == {"scene 001"}

@@ -26,6 +26,7 @@ from trajectorycrafter.geometry.modes import with_mode
 from trajectorycrafter.geometry.presets import preset
 from trajectorycrafter.geometry.trajectories import MOTION_FIELDS, Trajectory
 from trajectorycrafter.geometry.trajectory_files import (
+    TrajectoryFormat,
     detect_format,
     keyframes_as_json,
     read_cameras,

@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import CLIPConfig, CLIPModel, ViTConfig, ViTModel
 
 from trajectorycrafter.job.manifest import read_manifest
-from trajectorycrafter.lab.evaluation.records import summarise
+from trajectorycrafter.lab.evaluation.records import summarize
 from trajectorycrafter.lab.evaluation.vbench import benchmark as vbench
 from trajectorycrafter.lab.evaluation.vbench import networks
 from trajectorycrafter.lab.evaluation.vbench.benchmark import (
@@ -603,7 +603,7 @@ def test_all_seven_together(
         0.06,
     )
     assert set(first.values) == set(DIMENSIONS)
-    pooled = {(m.row, m.column): m.clips for m in summarise(evaluation, by=())}
+    pooled = {(m.row, m.column): m.clips for m in summarize(evaluation, by=())}
     assert pooled["ours", "imaging_quality"] == 1  # two trajectories of one clip
 
 
@@ -690,7 +690,7 @@ def test_the_papers_row_is_quoted() -> None:
     assert tuple(paper.values) == DIMENSIONS
     expected = (0.9236, 0.9512, 0.9437, 0.9815, 0.2847, 0.5920, 0.6479)
     assert tuple(paper.values.values()) == expected
-    assert "Table 2" in paper.source
+    assert "Table 2" in paper.quoted_from
 
 
 # ------------------------------------------------------------------------------------------- jobs

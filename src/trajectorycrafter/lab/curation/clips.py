@@ -24,7 +24,7 @@ PIXELS = 72 * 128
 """Size at which a clip is looked at."""
 BINS = 8
 """Bins of a color histogram, per channel."""
-NEIGHBOURHOOD = 5
+NEIGHBORHOOD = 5
 """A cut stands out among so many transitions before and after it."""
 STANDS_OUT = 3.0
 """By this factor over their median."""
@@ -36,14 +36,14 @@ LEAST_CHANGE = 0.04
 
 @dataclass(frozen=True)
 class Measures:
-    """A clip as its windows are chosen by."""
+    """What a clip's windows are chosen by."""
 
     grays: list[UInt8[np.ndarray, "h w"]]
     """Small pictures."""
     change: Float[np.ndarray, " P"]
-    """Mean absolute difference of neighbouring frames, 0 to 1; P = T - 1."""
+    """Mean absolute difference of neighboring frames, 0 to 1; P = T - 1."""
     histogram: Float[np.ndarray, " P"]
-    """Half the absolute difference of their colour histograms, 0 to 1."""
+    """Half the absolute difference of their color histograms, 0 to 1."""
 
     def __len__(self) -> int:
         return len(self.grays)
@@ -72,7 +72,7 @@ def look(path: Path, look_at: int) -> Measures:
 
 
 def measure(video: Video) -> Measures:
-    """Differences between neighbouring frames."""
+    """Differences between neighboring frames."""
     frames = (video.frames * 255).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
     smooth = np.stack([cv2.blur(frame, (3, 3)) for frame in frames]).astype(np.int16)
     change = np.abs(np.diff(smooth, axis=0)).mean(axis=(1, 2, 3)) / 255
@@ -91,7 +91,7 @@ def cuts(measures: Measures, least: float = 0.3) -> list[int]:
     """
     found = []
     for i, change in enumerate(measures.change):
-        low, high = max(0, i - NEIGHBOURHOOD), i + NEIGHBOURHOOD + 1
+        low, high = max(0, i - NEIGHBORHOOD), i + NEIGHBORHOOD + 1
         around = np.concatenate([measures.change[low:i], measures.change[i + 1 : high]])
         usual = float(np.median(around)) if len(around) else 0.0
         if measures.histogram[i] > least and change > LEAST_CHANGE and change > STANDS_OUT * usual:

@@ -4,8 +4,8 @@ Three recipes: `double_reprojection` as with filmed clips, `segments` of a momen
 (what posed sequences give), and `synchronised`: a second camera that films the same moments.
 
 The one thing a reader would get wrong: depth is exact only where asked for. By default it is
-disturbed as estimated depth is, since a model that has seen none but exact renders has not seen
-what it will be given.
+disturbed as estimated depth is, since a model trained on exact renders alone has not seen what it
+will be given.
 """
 
 import math

@@ -1,7 +1,7 @@
 """Tables of an evaluation, and how their numbers are printed.
 
 The one thing a reader would get wrong: a table whose group lacks a key pools over that key, and a
-clip that is there several times then counts once, with its mean (`records.summarise`). Quoted rows
+clip that is there several times then counts once, with its mean (`records.summarize`). Quoted rows
 were measured by others, on whatever they measured; they are never bold and never pooled.
 """
 
@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from .records import Column, Entry, Evaluation, Mean, Quoted, summarise
+from .records import Column, Entry, Evaluation, Mean, Quoted, summarize
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _divided(evaluation: Evaluation, by: list[str], scale: str | None = None) ->
 
 def _table(part: Evaluation, group: dict[str, str], by: list[str], detail: bool) -> Table:
     """The table of an evaluation whose entries all belong to the group."""
-    entries, means = part.entries, summarise(part, by)
+    entries, means = part.entries, summarize(part, by)
     rows = dict.fromkeys(entry.row for entry in entries)
     cells = {row: {m.column: m for m in means if m.row == row} for row in rows}
     measured = [c for c in part.columns if any(c.name in cell for cell in cells.values())]

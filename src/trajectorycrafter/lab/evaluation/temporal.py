@@ -23,11 +23,7 @@ def frame_difference(frames: Frames, mask: Mask | None = None) -> float:
     One minus it is the "temporal flickering" of VBench (Huang et al. 2024), which counts in 8 bits:
     (255 - mean absolute difference) / 255.
 
-    Args:
-        mask: a pixel counts for a pair if it does in both frames.
-
-    Returns:
-        nan if there is no pair with anything to measure.
+    A pixel counts for a pair if the mask has it in both frames; nan if there is nothing to measure.
     """
     return float(flicker_of_frames(frames, torch.zeros_like(frames), mask).nanmean())
 
@@ -36,9 +32,8 @@ def flicker(made: Frames, true: Frames, mask: Mask | None = None) -> float:
     """Mean |(made t + 1 - made t) - (true t + 1 - true t)| over pixels, channels and pairs.
 
     The change that is not the truth's own, in [0, 2]: 0 for the truth, and for the truth plus any
-    picture that stays as it is. Own definition; after the residual of VBench's flickering.
-
-    Arguments and nan as for `frame_difference`.
+    picture that stays as it is. Own definition; after the residual of VBench's flickering. Mask and
+    nan as for `frame_difference`.
     """
     return float(flicker_of_frames(made, true, mask).nanmean())
 
@@ -64,10 +59,7 @@ def warping_error(made: Frames, true: Frames | None = None, mask: Mask | None = 
     Args:
         true: the clip whose flow is followed; None for the flow of `made` itself, which hides
             wobble, since the flow follows it.
-        mask: a pixel counts for a pair if it does in frame t.
-
-    Returns:
-        nan if there is no pair with anything to measure.
+        mask: a pixel counts for a pair if it does in frame t; nan if there is nothing to measure.
 
     Raises:
         ValueError: frames smaller than 16 pixels.

@@ -78,7 +78,6 @@ def external_scores(
     """One dimension's score, 0 to 1, of every video, by file name.
 
     Args:
-        python: interpreter of an environment with `vbench`.
         videos: mp4 files with different names.
         out: folder for the run's files; a finished run of the same videos is read from there.
         prompts: what each video shows, by file name; `overall_consistency` compares with it.

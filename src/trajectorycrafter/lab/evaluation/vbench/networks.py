@@ -56,8 +56,7 @@ def load_scorer(dimension: str, weights: Path | None, device: torch.device | str
     """The score of a dimension as a function of frames.
 
     Args:
-        dimension: one of `REPOSITORIES`.
-        weights: a folder with a folder a network, called `name` or `organisation/name`, and the
+        weights: a folder with a folder a network, called `name` or `organization/name`, and the
             aesthetic head beside them; None takes the networks from the Hugging Face cache.
 
     Raises:
@@ -127,7 +126,7 @@ def resized(frames: Float[Tensor, "T 3 H W"], mode: str) -> Float[Tensor, "T 3 h
 
 def dino_input(frames: Float[Tensor, "T 3 H W"]) -> Float[Tensor, "T 3 h w"]:
     """What DINO sees: the whole frame at `SIZE`, ImageNet mean and deviation."""
-    return _normalised(resized(frames, "bilinear"), _DINO_MEAN, _DINO_STD)
+    return _normalized(resized(frames, "bilinear"), _DINO_MEAN, _DINO_STD)
 
 
 def clip_input(frames: Float[Tensor, "T 3 H W"]) -> Float[Tensor, "T 3 h w"]:
@@ -135,10 +134,10 @@ def clip_input(frames: Float[Tensor, "T 3 H W"]) -> Float[Tensor, "T 3 h w"]:
     frames = resized(frames, "bicubic")
     top, left = (round((side - SIZE) / 2) for side in frames.shape[-2:])
     square = frames[..., top : top + SIZE, left : left + SIZE]
-    return _normalised(square, _CLIP_MEAN, _CLIP_STD)
+    return _normalized(square, _CLIP_MEAN, _CLIP_STD)
 
 
-def _normalised(
+def _normalized(
     frames: Float[Tensor, "T 3 h w"], mean: tuple[float, ...], std: tuple[float, ...]
 ) -> Float[Tensor, "T 3 h w"]:
     center, spread = (frames.new_tensor(value)[:, None, None] for value in (mean, std))
@@ -150,7 +149,7 @@ def _normalised(
 
 @torch.no_grad()
 def dino_features(model: Any, frames: Float[Tensor, "T 3 H W"]) -> Float[Tensor, "T D"]:
-    """The class token behind the last normalisation, for every frame."""
+    """The class token after the last normalization, for every frame."""
     parts = []
     for chunk in frames.split(BATCH):
         seen = dino_input(chunk.to(model.device))
@@ -160,7 +159,7 @@ def dino_features(model: Any, frames: Float[Tensor, "T 3 H W"]) -> Float[Tensor,
 
 @torch.no_grad()
 def clip_features(model: Any, frames: Float[Tensor, "T 3 H W"]) -> Float[Tensor, "T D"]:
-    """CLIP's projected image embedding of every frame, not normalised."""
+    """CLIP's projected image embedding of every frame, not normalized."""
     parts = []
     for chunk in frames.split(BATCH):
         seen = model.vision_model(clip_input(chunk.to(model.device)))
@@ -171,8 +170,8 @@ def clip_features(model: Any, frames: Float[Tensor, "T 3 H W"]) -> Float[Tensor,
 def load_dino(folder: Path, device: torch.device | str = "cpu") -> Any:
     """DINO ViT-B/16 from a folder in the layout of transformers' `ViTModel`.
 
-    Its layers normalise with eps 1e-6 and its positions stretch as DINO's own code does, which
-    transformers changed in both cases.
+    Its layers normalize with eps 1e-6 and its positions stretch as DINO's own code does;
+    transformers changed both.
 
     Raises:
         ValueError: the folder lacks some of the weights.
