@@ -71,25 +71,23 @@ def render(
         torch.empty(len(cloud), 1, *size, dtype=torch.bool, device=device),
     )
 
-    def draw(i: int) -> None:
+    def draw(i: int) -> tuple[Tensor, Tensor, Tensor]:
         K, points, colors = cameras.K[i], cloud.points[i].to(device), cloud.colors[i].to(device)
         splats = project(points, colors, cloud.valid[i].to(device), cameras.world_to_camera[i], K)
         if mode == "released":
-            drawn = splat_released(splats, *size)
-        else:
-            focal = (K[0, 0] * K[1, 1]).sqrt()
-            splats = sized(splats, cloud.spacing[i].to(device), focal, *size)
-            drawn = splat_quality(splats, *size)
-        view.frames[i], view.depth[i], view.visible[i] = drawn
+            return splat_released(splats, *size)
+        focal = (K[0, 0] * K[1, 1]).sqrt()
+        splats = sized(splats, cloud.spacing[i].to(device), focal, *size)
+        return splat_quality(splats, *size)
 
     # Frames drawn at once: a compiled kernel uses one thread, torch's own operations use all.
     one_each = device.type == "cpu" and compiled_kernels() is not None
     workers = max(1, min(torch.get_num_threads(), os.cpu_count() or 1)) if one_each else 1
     with ThreadPoolExecutor(workers) as threads:
         drawn = threads.map(draw, range(len(cloud)))
-        # The loop waits for the frames and raises what a thread has raised.
-        for _ in tqdm(drawn, "Rendering", len(cloud), leave=False, delay=1):
-            pass
+        # Copied here: in inference mode, which is a thread's own, others could not write into these.
+        for i, parts in enumerate(tqdm(drawn, "Rendering", len(cloud), leave=False, delay=1)):
+            view.frames[i], view.depth[i], view.visible[i] = parts
     return cleaned(view) if clean else view
 
 
