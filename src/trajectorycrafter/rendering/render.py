@@ -85,7 +85,7 @@ def render(
     workers = max(1, min(torch.get_num_threads(), os.cpu_count() or 1)) if one_each else 1
     with ThreadPoolExecutor(workers) as threads:
         drawn = threads.map(draw, range(len(cloud)))
-        # Copied here: in inference mode, which is a thread's own, others could not write into these.
+        # Copied in this thread: others may not write into tensors of its inference mode.
         for i, parts in enumerate(tqdm(drawn, "Rendering", len(cloud), leave=False, delay=1)):
             view.frames[i], view.depth[i], view.visible[i] = parts
     return cleaned(view) if clean else view
