@@ -3,11 +3,6 @@
 Workers make samples, this process alone writes them. `clips.jsonl` gets a line when all samples of
 a clip are in a shard, so a run that was killed takes up the clips without one; samples of theirs
 that are in the unfinished shard are kept, and found equal by their name.
-
-The one thing a reader would get wrong: on the engine ray the workers are actors that load the
-networks once (`runtime.engine.run_all` with a `setup`), not a Ray Data pipeline: of depth, render
-and encoding only depth would gain from other resources, and Ray Data would lose what makes one
-clip's failure its own.
 """
 
 import time

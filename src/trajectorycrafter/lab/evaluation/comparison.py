@@ -210,7 +210,21 @@ def write_comparison(
     """
     found = compare(a, b, names)
     write_text(comparison_markdown(found), out / "comparison.md")
-    write_text(comparison_html(found), out / "comparison.html")
+    a_name, b_name = names
+    page = render(
+        "report/comparison.html",
+        title=f"{found.benchmark}: {b_name} against {a_name}",
+        data={},
+        tally=_tally(found),
+        sections=_sections(found),
+        headings=[a_name, b_name, *HEADINGS],
+        change_cells=_change_cells,
+        pair_headings=[*PAIR_HEADINGS, a_name, b_name, "difference"],
+        largest=_largest,
+        legend=COMPARISON_LEGEND,
+        remarks=_remarks(found),
+    )
+    write_text(page, out / "comparison.html")
     return found
 
 
@@ -235,24 +249,6 @@ def comparison_markdown(found: Comparison) -> str:
     if lines:
         parts += ["## Not compared", "\n".join(f"- {escape(line)}" for line in lines)]
     return "\n\n".join(parts) + "\n"
-
-
-def comparison_html(found: Comparison) -> str:
-    """The comparison as a page."""
-    a, b = found.names
-    return render(
-        "report/comparison.html",
-        title=f"{found.benchmark}: {b} against {a}",
-        data={},
-        tally=_tally(found),
-        sections=_sections(found),
-        headings=[a, b, *HEADINGS],
-        change_cells=_change_cells,
-        pair_headings=[*PAIR_HEADINGS, a, b, "difference"],
-        largest=_largest,
-        legend=COMPARISON_LEGEND,
-        remarks=_remarks(found),
-    )
 
 
 HEADINGS = ("difference", "95 % interval", "wins / losses / ties", "p", "verdict", "clips")
@@ -306,8 +302,7 @@ def _signed(value: float, column: Column) -> str:
 def _change_cells(change: Change) -> list[str]:
     c = change.column
     return [
-        number(change.mean_a, c),
-        number(change.mean_b, c),
+        *(number(mean, c) for mean in (change.mean_a, change.mean_b)),
         _signed(change.difference, c),
         f"[{_signed(change.low, c)}, {_signed(change.high, c)}]",
         f"{change.wins} / {change.losses} / {change.ties}",
@@ -319,15 +314,10 @@ def _change_cells(change: Change) -> list[str]:
 
 def _largest(changes: list[Change]) -> list[list[str]]:
     """The largest pairs of every change as texts."""
-    return [
-        [
-            change.column.label,
-            pair.clip,
-            describe_group(pair.group),
-            number(pair.a, change.column),
-            number(pair.b, change.column),
-            _signed(pair.difference, change.column),
-        ]
-        for change in changes
-        for pair in change.largest
-    ]
+    cells = []
+    for change in changes:
+        c = change.column
+        for pair in change.largest:
+            values = (number(pair.a, c), number(pair.b, c), _signed(pair.difference, c))
+            cells.append([c.label, pair.clip, describe_group(pair.group), *values])
+    return cells

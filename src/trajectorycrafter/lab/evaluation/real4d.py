@@ -82,20 +82,18 @@ def _calibration(camera: ElementTree.Element) -> Calibration:
     if pose is None or lens is None:
         raise KeyError("transform or intrinsic")
 
-    def number(element: ElementTree.Element, name: str) -> float:
-        return float(element.attrib[name])
+    def numbers(element: ElementTree.Element, *names: str) -> np.ndarray:
+        return np.array([float(element.attrib[name]) for name in names])
 
-    rotation = np.array([[number(pose, f"r{i}{j}") for j in (1, 2, 3)] for i in (1, 2, 3)])
-    center = np.array([number(pose, axis) for axis in "xyz"]) / 1000
+    rotation = numbers(pose, *(f"r{i}{j}" for i in (1, 2, 3) for j in (1, 2, 3))).reshape(3, 3)
     world_to_camera = np.eye(4)
     world_to_camera[:3, :3] = np.diag([1.0, -1.0, -1.0]) @ rotation
-    world_to_camera[:3, 3] = -world_to_camera[:3, :3] @ center
-    fx, fy = number(lens, "focalLengthU") / 64, number(lens, "focalLengthV") / 64
-    cx, cy = number(lens, "centerPointU") / 64 + 0.5, number(lens, "centerPointV") / 64 + 0.5
-    bent = ("radialDistortion1", "radialDistortion2", "tangentalDistortion1",
-            "tangentalDistortion2", "radialDistortion3")  # fmt: skip
-    K = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
-    return Calibration(K, np.array([number(lens, name) for name in bent]), world_to_camera)
+    world_to_camera[:3, 3] = -world_to_camera[:3, :3] @ (numbers(pose, *"xyz") / 1000)
+    fx, fy = numbers(lens, "focalLengthU", "focalLengthV") / 64
+    cx, cy = numbers(lens, "centerPointU", "centerPointV") / 64 + 0.5
+    bent = numbers(lens, "radialDistortion1", "radialDistortion2", "tangentalDistortion1",
+                   "tangentalDistortion2", "radialDistortion3")  # fmt: skip
+    return Calibration(np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), bent, world_to_camera)
 
 
 def find_clips(data: Path | None) -> Path:

@@ -146,11 +146,8 @@ def duration(seconds: float) -> str:
 def html(evaluation: Evaluation) -> str:
     """The evaluation as a page: tables, plots, clips, failures, and how it was made."""
     rows = list(dict.fromkeys(entry.row for entry in evaluation.entries))
-    scales = numeric_keys(evaluation)
-    keys = [
-        {"key": key, "scale": key in scales, "values": values}
-        for key, values in group_values(evaluation).items()
-    ]
+    scales, values = numeric_keys(evaluation), group_values(evaluation)
+    keys = [{"key": key, "scale": key in scales, "values": v} for key, v in values.items()]
     found = as_json(evaluation)
     data = {name: found[name] for name in ("columns", "entries")}
     return render(

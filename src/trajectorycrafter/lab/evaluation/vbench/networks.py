@@ -150,21 +150,17 @@ def _normalized(
 @torch.no_grad()
 def dino_features(model: Any, frames: Float[Tensor, "T 3 H W"]) -> Float[Tensor, "T D"]:
     """The class token after the last normalization, for every frame."""
-    parts = []
-    for chunk in frames.split(BATCH):
-        seen = dino_input(chunk.to(model.device))
-        parts.append(model(seen, interpolate_pos_encoding=True).last_hidden_state[:, 0])
-    return torch.cat(parts)
+    seen = (dino_input(chunk.to(model.device)) for chunk in frames.split(BATCH))
+    found = (model(x, interpolate_pos_encoding=True).last_hidden_state for x in seen)
+    return torch.cat([tokens[:, 0] for tokens in found])
 
 
 @torch.no_grad()
 def clip_features(model: Any, frames: Float[Tensor, "T 3 H W"]) -> Float[Tensor, "T D"]:
     """CLIP's projected image embedding of every frame, not normalized."""
-    parts = []
-    for chunk in frames.split(BATCH):
-        seen = model.vision_model(clip_input(chunk.to(model.device)))
-        parts.append(model.visual_projection(seen.pooler_output))
-    return torch.cat(parts)
+    seen = (clip_input(chunk.to(model.device)) for chunk in frames.split(BATCH))
+    found = (model.vision_model(x).pooler_output for x in seen)
+    return torch.cat([model.visual_projection(pooled) for pooled in found])
 
 
 def load_dino(folder: Path, device: torch.device | str = "cpu") -> Any:
