@@ -24,7 +24,7 @@ import torch
 
 from trajectorycrafter.config.curation import Curation, SceneSettings, WindowSettings
 from trajectorycrafter.lab.curation.run import curate
-from trajectorycrafter.video.reading import demo_clip
+from trajectorycrafter.video.reading import DEMO_CLIP
 
 
 def measure(settings: Curation, workers: int) -> dict[str, float]:
@@ -89,7 +89,7 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as name:
         for i in range(max(4, chosen.samples // 3)):
-            shutil.copy(demo_clip(), Path(name) / f"{i:03d}.mp4")
+            shutil.copy(DEMO_CLIP, Path(name) / f"{i:03d}.mp4")
         clips = replace(scenes, source="folder", data=Path(name))
         for label, settings in (("scenes", scenes), ("clips, embedded depth", clips)):
             for workers in chosen.workers:

@@ -8,13 +8,20 @@ import os
 import time
 from collections.abc import Callable
 from statistics import median
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import torch
 
-from trajectorycrafter.geometry.cameras import Cameras, focal_from_fov, intrinsics, static_cameras
-from trajectorycrafter.geometry.transforms import rigid, rotation_y
+from trajectorycrafter.geometry.cameras import (
+    Cameras,
+    focal_from_fov,
+    intrinsics,
+    rigid,
+    rotation_y,
+    static_cameras,
+)
 from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.rendering import render as rendering
 from trajectorycrafter.rendering import splatting
@@ -80,7 +87,7 @@ def main() -> None:
                 )
 
 
-def with_module(module) -> None:
+def with_module(module: Any) -> None:
     """Let the renderer find these kernels; None stands for an installation without numba."""
     splatting.compiled_kernels = lambda: module
     rendering.compiled_kernels = lambda: module

@@ -26,9 +26,9 @@ import torch
 import viser
 from viser import _messages as messages
 from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from trajectorycrafter.config.redirect import ClipSettings, DepthSettings, RedirectSettings
-from trajectorycrafter.depth.from_file import write_depth
 from trajectorycrafter.geometry.cameras import focal_from_fov, intrinsics, static_cameras
 from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.studio.jobs import Queue
@@ -37,6 +37,7 @@ from trajectorycrafter.studio.page import Page
 from trajectorycrafter.studio.preparing import Preparer
 from trajectorycrafter.studio.server import serve
 from trajectorycrafter.studio.session import Session
+from trajectorycrafter.video.depth_npz import write_depth
 
 FRAMES, HEIGHT, WIDTH = 13, 384, 672
 THREADS, SECONDS, DRAGS_PER_SECOND = 2, 5.0, 60
@@ -82,7 +83,9 @@ class FakeWindow:
         self.pictures = 0
         version = viser.__version__
         self._socket = connect(
-            url.replace("http", "ws", 1), subprotocols=[f"viser-v{version}"], max_size=None
+            url.replace("http", "ws", 1),
+            subprotocols=[Subprotocol(f"viser-v{version}")],
+            max_size=None,
         )
         camera = messages.ViewerCameraMessage(
             wxyz=(1, 0, 0, 0), position=(0, 0, -1), fov=1.0, near=0.01, far=1000.0,

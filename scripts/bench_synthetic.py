@@ -13,8 +13,8 @@ from statistics import median
 
 import torch
 
-from trajectorycrafter.lab.synthetic.layout import Place
 from trajectorycrafter.lab.synthetic.scene import RayScene
+from trajectorycrafter.lab.synthetic.shared import Place
 from trajectorycrafter.lab.synthetic.takes import steady
 
 FRAMES, SIZE, SAMPLES = 13, (96, 160), 2

@@ -8,8 +8,8 @@ a fresh process, so that peaks do not mix, and the ways take turns, so that a bu
 them alike:
 
     fused    ours: fused reference attention, keys and values made once and kept
-    again    ours, but keys and values made anew at every step
-    matrix   keys and values made anew, and the score matrix formed, as the released code does
+    again    ours, but keys and values made again at every step
+    matrix   keys and values made again, and the score matrix formed, as the released code does
 """
 
 import argparse
@@ -20,7 +20,9 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 WAYS = ("fused", "again", "matrix")
 REFERENCE_TWINS = Path(__file__).parents[1] / "tests"
@@ -58,7 +60,7 @@ def measure(way: str, steps: int, frames: int) -> dict[str, float]:
     for attention in model.perceiver_cross_attention:
         inner = attention.forward
 
-        def timed(*given, inner=inner):
+        def timed(*given: Any, inner: Callable[..., Any] = inner) -> Any:
             begun = time.perf_counter()
             out = inner(*given)
             shares[-1] += time.perf_counter() - begun
@@ -82,7 +84,7 @@ def measure(way: str, steps: int, frames: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=2, help="processes a way")
     parser.add_argument(
         "--steps", type=int, default=2, help="model calls a process; the first warms up"
@@ -97,7 +99,7 @@ def main() -> None:
     environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
     results: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
     for run in range(options.runs):
-        # The order turns around, so that a load that grows or fades favours nobody.
+        # The order turns around, so that a load that grows or fades favors nobody.
         for way in WAYS if run % 2 == 0 else WAYS[::-1]:
             command = [sys.executable, __file__, "--way", way]
             command += ["--steps", str(options.steps), "--frames", str(options.frames)]

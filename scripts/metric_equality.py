@@ -33,7 +33,8 @@ from trajectorycrafter.lab.evaluation.dino import SHORT_SIDE, dino_distance
 from trajectorycrafter.lab.evaluation.perceptual import BACKBONES, Net, load_lpips
 from trajectorycrafter.lab.evaluation.vmaf import vmaf
 from trajectorycrafter.video.clip import Video
-from trajectorycrafter.video.reading import FrameChoice, demo_clip
+from trajectorycrafter.video.flow import optical_flow, to_gray
+from trajectorycrafter.video.reading import DEMO_CLIP, FrameChoice
 
 GAUSSIAN: dict[str, Any] = dict(gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
 
@@ -78,7 +79,7 @@ def material() -> dict[str, list[Pair]]:
     random = torch.rand(3, 3, 96, 128, generator=generator)
     photographs = [skimage.data.astronaut(), skimage.data.coffee(), skimage.data.chelsea()]
     stills = np.stack([image[20:212, 100:356] for image in photographs])
-    clip = Video.read(demo_clip(), FrameChoice(count=3, size=(216, 384))).frames
+    clip = Video.read(DEMO_CLIP, FrameChoice(count=3, size=(216, 384))).frames
     return {
         "random": [degraded(random, 1)],
         "real": [
@@ -217,15 +218,14 @@ def looked_up_error(pair: Pair) -> float:
     """Warping error with SciPy's interpolation, along the same flow."""
     values = []
     for t in range(len(pair.true) - 1):
-        here, there = (temporal._grey(pair.true[i]) for i in (t, t + 1))
-        w, back = (
-            f[0].double().numpy()
-            for f in (temporal._flow(here, there), temporal._flow(there, here))
-        )
+        grays = to_gray(pair.true[t : t + 2])
+        w, back = (optical_flow(g, "MEDIUM")[0].double().numpy() for g in (grays, grays[::-1]))
         rows, columns = np.mgrid[: w.shape[1], : w.shape[2]].astype(float)
         rows, columns = rows + w[1], columns + w[0]
 
-        def looked_up(image: np.ndarray, at: tuple = (rows, columns)) -> np.ndarray:
+        def looked_up(
+            image: np.ndarray, at: tuple[np.ndarray, ...] = (rows, columns)
+        ) -> np.ndarray:
             return map_coordinates(image, at, order=1, mode="nearest")
 
         b = np.stack([looked_up(channel) for channel in back])
@@ -294,7 +294,7 @@ def lpips_checks(net: Net, folder: Path) -> list[Check]:
     torch.save({f"features.{k}": v for k, v in state.items()}, folder / BACKBONES[net].file)
     plain = lpips.LPIPS(net=net, verbose=False)
     spatial = lpips.LPIPS(net=net, spatial=True, verbose=False)
-    som = torchmetrics_lpips._LPIPS(net=net, spatial=True, pnet_rand=True)
+    som = module._LPIPS(net=net, spatial=True, pnet_rand=True)
 
     def masked(network: nn.Module, black: bool) -> Callable[[Pair], Tensor]:
         def run(pair: Pair) -> Tensor:

@@ -1,7 +1,7 @@
 """A real browser for tests of pages: Chromium of this machine, steered by Playwright."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ FLAGS = ("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-
 
 
 @contextmanager
-def chromium(**options: Any) -> Iterator[Any]:
+def chromium(**options: Any) -> Generator[Any]:
     """A fresh page; an error on it fails the test that used it.
 
     Skips the test where there is no browser, and says what to install.

@@ -18,9 +18,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from trajectorycrafter.geometry.cameras import Cameras, intrinsics
+from trajectorycrafter.geometry.cameras import Cameras, intrinsics, rigid, rotation_y
 from trajectorycrafter.geometry.trajectory_files import write_trajectory
-from trajectorycrafter.geometry.transforms import rigid, rotation_y
 from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.video.clip import Depth, Video
 
@@ -88,7 +87,9 @@ def room_geometry(video: Video, cameras: Cameras | None) -> tuple[Cameras, Depth
     return room().cameras[found].resized(*size), Depth.of(z)
 
 
-def moving_clip(frames: int, seed: int = 0, step: float = 1.0, size=(48, 64)) -> Video:
+def moving_clip(
+    frames: int, seed: int = 0, step: float = 1.0, size: tuple[int, int] = (48, 64)
+) -> Video:
     """A smooth pattern that drifts."""
     rng = np.random.default_rng(seed)
     field = rng.random((3, 12, 40)).astype(np.float32)

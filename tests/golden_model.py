@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKLCogVideoX
@@ -19,36 +20,40 @@ def tensors(name: str) -> dict[str, Tensor]:
     return load_file(GOLDEN / f"{name}.safetensors")
 
 
-def config(name: str) -> dict:
+def config(name: str) -> dict[str, Any]:
     """A golden configuration."""
     return json.loads((GOLDEN / f"{name}.config.json").read_text())
 
 
-def transformer(case: str = "rotary", **changes) -> DualStreamTransformer:
+def transformer(case: str = "rotary", **changes: Any) -> DualStreamTransformer:
     """The golden transformer in one of its configurations: rotary, sincos or nocross."""
-    model = DualStreamTransformer.from_config(
-        config(f"transformer/transformer_{case}"), **changes
-    ).eval()
-    weights = tensors("transformer/transformer_rotary.weights")
+    return _filled(
+        config(f"transformer/transformer_{case}"),
+        "transformer/transformer_rotary.weights",
+        changes,
+    )
+
+
+def _filled(
+    settings: dict[str, Any], weights: str, changes: dict[str, Any]
+) -> DualStreamTransformer:
+    model = DualStreamTransformer(**{**settings, **changes})
     wanted = model.state_dict().keys()
-    model.load_state_dict({name: w for name, w in weights.items() if name in wanted})
-    return model
+    model.load_state_dict({name: w for name, w in tensors(weights).items() if name in wanted})
+    return model.eval()
 
 
 def vae() -> AutoencoderKLCogVideoX:
     """The golden autoencoder."""
-    model = AutoencoderKLCogVideoX.from_config(config("vae/vae")).eval()
+    model = AutoencoderKLCogVideoX(**config("vae/vae"))
     model.load_state_dict(tensors("vae/vae.weights"))
-    return model
+    return model.eval()
 
 
-def pipeline(sampler: str = "DDIM_Origin", **changes) -> TrajectoryCrafterPipeline:
+def pipeline(sampler: str = "DDIM_Origin", **changes: Any) -> TrajectoryCrafterPipeline:
     """The golden pipeline, which has no text encoder; `changes` go to the transformer."""
     configs = config("pipeline/pipeline")
-    model = DualStreamTransformer.from_config(configs["transformer"], **changes).eval()
-    weights = tensors("pipeline/pipeline_transformer.weights")
-    wanted = model.state_dict().keys()
-    model.load_state_dict({name: w for name, w in weights.items() if name in wanted})
+    model = _filled(configs["transformer"], "pipeline/pipeline_transformer.weights", changes)
     made = TrajectoryCrafterPipeline(
         None, None, vae(), model, load_sampler(sampler, configs["scheduler"])
     )
@@ -56,7 +61,7 @@ def pipeline(sampler: str = "DDIM_Origin", **changes) -> TrajectoryCrafterPipeli
     return made
 
 
-def inputs() -> dict[str, Tensor]:
+def inputs() -> dict[str, Any]:
     """The golden pipeline's call, in this package's layout and polarity."""
     given = tensors("pipeline/pipeline.inputs")
     return {

@@ -9,6 +9,7 @@ import struct
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,8 +17,7 @@ import torch
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from trajectorycrafter.geometry.cameras import Cameras, intrinsics
-from trajectorycrafter.geometry.transforms import rigid, rigid_inverse, rotation_y
+from trajectorycrafter.geometry.cameras import Cameras, intrinsics, rigid, rigid_inverse, rotation_y
 from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.video.clip import Depth, Video
 
@@ -199,7 +199,7 @@ def _write_masks(folder: Path) -> None:
                 Image.fromarray(mask).save(path)
 
 
-def _camera_json(camera: Cameras) -> dict:
+def _camera_json(camera: Cameras) -> dict[str, Any]:
     matrix, K = camera.world_to_camera[0].double(), camera.K[0].double()
     return {
         "focal_length": K[0, 0].item(),

@@ -3,6 +3,7 @@
 import math
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +14,15 @@ from scipy.spatial.transform import Rotation
 
 from trajectorycrafter import preset
 from trajectorycrafter.depth.alignment import STRAIGHT, Similarity, align_cameras, umeyama
-from trajectorycrafter.geometry.cameras import Cameras, focal_from_fov, intrinsics, static_cameras
-from trajectorycrafter.geometry.transforms import rigid, rigid_inverse, rotation_y
+from trajectorycrafter.geometry.cameras import (
+    Cameras,
+    focal_from_fov,
+    intrinsics,
+    rigid,
+    rigid_inverse,
+    rotation_y,
+    static_cameras,
+)
 from trajectorycrafter.lab.evaluation.cameras import (
     CAMERA_COLUMNS,
     CameraRecovery,
@@ -61,7 +69,9 @@ def _similarity(seed: int, scale: float) -> Similarity:
 @given(
     st.integers(0, 10**6), st.floats(0.05, 20), st.integers(4, 20), st.sampled_from([True, False])
 )
-def test_umeyama_finds_a_known_similarity(seed, scale, count, with_scale):
+def test_umeyama_finds_a_known_similarity(
+    seed: int, scale: float, count: int, with_scale: bool
+) -> None:
     points = torch.randn(count, 3, generator=torch.Generator().manual_seed(seed)).double()
     known = _similarity(seed, scale if with_scale else 1.0)
     c, R, t = umeyama(points, known.points(points), with_scale)
@@ -71,7 +81,7 @@ def test_umeyama_finds_a_known_similarity(seed, scale, count, with_scale):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_umeyama_turns_as_scipy_does_under_noise(seed):
+def test_umeyama_turns_as_scipy_does_under_noise(seed: int) -> None:
     numbers = torch.Generator().manual_seed(seed)
     x = torch.randn(12, 3, generator=numbers, dtype=torch.float64)
     y = _similarity(seed, 1.7).points(x) + torch.randn(12, 3, generator=numbers) * 0.5
@@ -84,14 +94,14 @@ def test_umeyama_turns_as_scipy_does_under_noise(seed):
     assert max(float(g.abs().max()) for g in torch.autograd.grad(loss, parameters)) < 1e-9
 
 
-def test_umeyama_never_mirrors():
+def test_umeyama_never_mirrors() -> None:
     x = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
     _, R, _ = umeyama(x, x * torch.tensor([1.0, 1.0, -1.0]))
     assert float(torch.linalg.det(R)) == pytest.approx(1, abs=1e-5)
     assert R.dtype == x.dtype
 
 
-def test_umeyama_says_what_it_cannot_align():
+def test_umeyama_says_what_it_cannot_align() -> None:
     with pytest.raises(ValueError, match="at least one pair"):
         umeyama(torch.empty(0, 3), torch.empty(0, 3))
     with pytest.raises(ValueError, match="with_scale=False"):
@@ -102,7 +112,9 @@ def test_umeyama_says_what_it_cannot_align():
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6), st.floats(0.1, 10), st.sampled_from(["dolly-in", "pan-up", "arc"]))
-def test_straight_paths_are_aligned_with_the_help_of_directions(seed, scale, name):
+def test_straight_paths_are_aligned_with_the_help_of_directions(
+    seed: int, scale: float, name: str
+) -> None:
     """Positions alone leave the turn about the line open; here everything is found again."""
     K = intrinsics(50.0, 40, 60, 7)
     path = preset(name, 7).cameras(static_cameras(K, 40, 60), 4.0)
@@ -117,7 +129,7 @@ def test_straight_paths_are_aligned_with_the_help_of_directions(seed, scale, nam
     )
 
 
-def test_positions_of_a_bent_path_overrule_the_directions():
+def test_positions_of_a_bent_path_overrule_the_directions() -> None:
     asked = _random(3)
     turn = rotation_y(torch.tensor(30.0).double())
     turned = _cameras(turn @ asked.camera_to_world[:, :3, :3], asked.centers)
@@ -139,7 +151,7 @@ def _slow(ours: Cameras, theirs: Cameras) -> dict[str, float]:
     Q = [m.numpy() for m in theirs.camera_to_world]
     n = len(P)
 
-    def turn(a, b):
+    def turn(a: np.ndarray, b: np.ndarray):
         return math.acos(np.clip((np.trace(a[:3, :3] @ b[:3, :3].T) - 1) / 2, -1, 1))
 
     p = [np.linalg.inv(P[0]) @ m for m in P]
@@ -187,7 +199,7 @@ def _block(R: np.ndarray, t: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_every_variant_equals_its_slow_twin(seed):
+def test_every_variant_equals_its_slow_twin(seed: int) -> None:
     asked, other = _random(seed), _random(seed + 100)
     errors = camera_errors(_all(other), asked)
     expected = _slow(other, asked)
@@ -196,7 +208,7 @@ def test_every_variant_equals_its_slow_twin(seed):
         assert errors[name] == pytest.approx(value, rel=1e-6), name
 
 
-def test_a_known_turn_is_that_many_degrees():
+def test_a_known_turn_is_that_many_degrees() -> None:
     asked = _random(0, 8)
     turns = torch.tensor([0.0, 0, 0, 0, 4, 4, 4, 4])
     own = rotation_y(turns.double()) @ asked.camera_to_world[:, :3, :3]
@@ -210,7 +222,7 @@ def test_a_known_turn_is_that_many_degrees():
     assert errors["ate"] == pytest.approx(0, abs=1e-9)
 
 
-def test_a_known_shift_is_that_share_of_the_path():
+def test_a_known_shift_is_that_share_of_the_path() -> None:
     """A square whose last corner is off by a tenth of its side, straight out of its plane."""
     corners = torch.tensor([[0.0, 0, 0], [2, 0, 0], [2, 2, 0], [0, 2, 0], [1, 1, 0]])
     stand = torch.eye(3).repeat(5, 1, 1)
@@ -224,7 +236,7 @@ def test_a_known_shift_is_that_share_of_the_path():
     assert errors["rot_pairs_deg"] == pytest.approx(0, abs=1e-9)
 
 
-def test_a_dolly_the_wrong_way_is_seen():
+def test_a_dolly_the_wrong_way_is_seen() -> None:
     """Positions alone can be turned round to fit; the other numbers tell."""
     asked = _cameras(
         torch.eye(3).repeat(5, 1, 1), torch.linspace(0, 1, 5)[:, None] * torch.eye(3)[2]
@@ -238,7 +250,9 @@ def test_a_dolly_the_wrong_way_is_seen():
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.floats(0.02, 50), st.integers(4, 12), st.floats(0, 0.5))
-def test_world_and_scale_of_the_recovered_cameras_do_not_matter(seed, scale, frames, noise):
+def test_world_and_scale_of_the_recovered_cameras_do_not_matter(
+    seed: int, scale: float, frames: int, noise: float
+) -> None:
     asked = _random(seed, frames)
     shake = torch.randn(frames, 3, generator=torch.Generator().manual_seed(seed)) * noise
     ours = _cameras(asked.camera_to_world[:, :3, :3], asked.centers + shake)
@@ -250,7 +264,7 @@ def test_world_and_scale_of_the_recovered_cameras_do_not_matter(seed, scale, fra
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_same_path_in_float32_has_no_error(seed):
+def test_the_same_path_in_float32_has_no_error(seed: int) -> None:
     """Also where float32 and a far-away world round; arccos alone would give 0.03 degrees."""
     asked = _random(seed)
     ours = _similarity(seed, 3.0).cameras(asked)
@@ -262,7 +276,7 @@ def test_the_same_path_in_float32_has_no_error(seed):
 # What cannot be had ------------------------------------------------------------------------------
 
 
-def test_frames_without_a_camera_do_not_count():
+def test_frames_without_a_camera_do_not_count() -> None:
     asked = _random(1, 8)
     nonsense = asked.world_to_camera.clone()
     nonsense[[0, 3]] = torch.nan
@@ -272,7 +286,7 @@ def test_frames_without_a_camera_do_not_count():
     assert all(errors[name] == pytest.approx(0, abs=1e-6) for name in ROTATION | TRANSLATION)
 
 
-def test_relative_pose_error_never_bridges_a_gap():
+def test_relative_pose_error_never_bridges_a_gap() -> None:
     asked = _random(2, 6)
     found = torch.tensor([True, False, True, False, True, False])
     errors = camera_errors(Recovered(asked, found), asked)
@@ -280,14 +294,14 @@ def test_relative_pose_error_never_bridges_a_gap():
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
-def test_too_few_cameras_leave_only_their_share(count):
+def test_too_few_cameras_leave_only_their_share(count: int) -> None:
     asked = _random(4, 8)
     found = torch.arange(8) < count
     assert camera_errors(Recovered(asked, found), asked) == {"cameras_found": count / 8}
 
 
 @pytest.mark.parametrize("which", ["asked", "recovered"])
-def test_a_path_that_stands_still_has_rotation_errors_only(which):
+def test_a_path_that_stands_still_has_rotation_errors_only(which: str) -> None:
     moving = _random(5)
     still = _cameras(moving.camera_to_world[:, :3, :3], 100 + torch.zeros(len(moving), 3))
     # In float32 the one position comes out a little different in every frame.
@@ -298,21 +312,21 @@ def test_a_path_that_stands_still_has_rotation_errors_only(which):
     assert errors["rot_pairs_deg"] == pytest.approx(0, abs=1e-4)
 
 
-def test_how_still_is_still_can_be_said():
+def test_how_still_is_still_can_be_said() -> None:
     asked = _random(6)
     small = _cameras(asked.camera_to_world[:, :3, :3], asked.centers * 1e-5)
     assert "ate" not in camera_errors(_all(asked), small)
     assert "ate" in camera_errors(_all(asked), small, still=1e-6)
 
 
-def test_variants_are_chosen_by_name():
+def test_variants_are_chosen_by_name() -> None:
     asked = _random(7)
     assert camera_errors(_all(asked), asked, ["ate"]).keys() == {"ate"}
     with pytest.raises(ValueError, match="Did you mean ate"):
         camera_errors(_all(asked), asked, ["atee"])
 
 
-def test_cameras_must_fit_each_other():
+def test_cameras_must_fit_each_other() -> None:
     asked = _random(8, 6)
     with pytest.raises(ValueError, match="got 5 and 6"):
         camera_errors(_all(asked[:5]), asked)
@@ -324,7 +338,7 @@ def test_cameras_must_fit_each_other():
         camera_errors(_all(replace(asked, world_to_camera=broken)), asked)
 
 
-def test_recoveries_by_name(tmp_path, monkeypatch):
+def test_recoveries_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_recovery() == StructureFromMotion()
     assert load_recovery("glomap") == StructureFromMotion(("global",))
     with pytest.raises(ValueError, match="Did you mean colmap"):
@@ -346,7 +360,7 @@ def test_recoveries_by_name(tmp_path, monkeypatch):
         load_recovery("my_recovery_of_the_test:sits")
 
 
-def test_a_missing_package_is_named(monkeypatch):
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pycolmap", None)
     with pytest.raises(ValueError, match=r"trajectorycrafter\[poses\]"):
         load_recovery()(Video(torch.rand(4, 3, 6, 8), 24.0), None)
@@ -362,7 +376,7 @@ def _path(name: str, amount: float | None = None) -> Cameras:
     return preset(name, FRAMES, amount).cameras(static_cameras(K, HEIGHT, WIDTH), 4.0)
 
 
-def test_cameras_of_a_rendered_orbit_and_of_another_one():
+def test_cameras_of_a_rendered_orbit_and_of_another_one() -> None:
     pytest.importorskip("pycolmap")
     asked = _path("orbit-right", 20)
     video, _ = RayScene.make(1, place="room").render(asked, torch.zeros(FRAMES))
@@ -379,7 +393,7 @@ def test_cameras_of_a_rendered_orbit_and_of_another_one():
     assert wrong == pytest.approx(float(wanted), abs=1.5)
 
 
-def test_a_lens_that_zooms_is_taken_as_given():
+def test_a_lens_that_zooms_is_taken_as_given() -> None:
     pytest.importorskip("pycolmap")
     asked = _path("dolly-zoom")
     video, _ = RayScene.make(1, place="room").render(asked, torch.zeros(FRAMES))
@@ -390,7 +404,7 @@ def test_a_lens_that_zooms_is_taken_as_given():
 
 
 @pytest.mark.parametrize("what", ["still", "short"])
-def test_a_video_without_motion_has_no_cameras_and_is_no_error(what):
+def test_a_video_without_motion_has_no_cameras_and_is_no_error(what: str) -> None:
     pytest.importorskip("pycolmap")
     frames = torch.full((5 if what == "still" else 2, 3, 60, 80), 0.5)
     recovered = load_recovery("colmap")(Video(frames, 24.0), None)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -13,12 +14,16 @@ from trajectorycrafter.geometry.cameras import (
     check_cameras,
     focal_from_fov,
     intrinsics,
+    rigid,
+    rotation_x,
+    rotation_y,
     static_cameras,
 )
-from trajectorycrafter.geometry.transforms import rigid, rotation_x, rotation_y
 
 
-def make(height=6, width=8, focal=7.0, frames=2, seed=0) -> Cameras:
+def make(
+    height: int = 6, width: int = 8, focal: float = 7.0, frames: int = 2, seed: int = 0
+) -> Cameras:
     generator = torch.Generator().manual_seed(seed)
     angles = 40 * torch.rand(2, frames, generator=generator) - 20
     shift = torch.rand(frames, 3, generator=generator) - 0.5
@@ -38,7 +43,9 @@ def pixel_centres(height: int, width: int) -> torch.Tensor:
     seed=st.integers(0, 1000),
 )
 @settings(max_examples=60, deadline=None)
-def test_projecting_unprojected_depth_gives_the_pixel_centres(height, width, focal, seed):
+def test_projecting_unprojected_depth_gives_the_pixel_centres(
+    height: int, width: int, focal: float, seed: int
+) -> None:
     cameras = make(height, width, focal, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     z = 1 + 9 * torch.rand(2, 1, height, width, generator=generator)
@@ -49,20 +56,20 @@ def test_projecting_unprojected_depth_gives_the_pixel_centres(height, width, foc
     torch.testing.assert_close(depth, z.flatten(1), atol=1e-5, rtol=1e-5)
 
 
-def test_projection_by_hand():
+def test_projection_by_hand() -> None:
     cameras = static_cameras(intrinsics(100.0, 40, 60), 40, 60)
     pixels, z = cameras.project(torch.tensor([[[0.0, 0, 5], [1, 0, 5], [0, -1, 10]]]))
     assert pixels.tolist() == [[[30, 20], [50, 20], [30, 10]]]
     assert z.tolist() == [[5, 5, 10]]
 
 
-def test_first_pixel_is_half_a_pixel_from_the_corner():
+def test_first_pixel_is_half_a_pixel_from_the_corner() -> None:
     rays = static_cameras(intrinsics(2.0, 2, 4), 2, 4).rays()
     assert rays[0, 0, 0].tolist() == [-0.75, -0.25, 1]
     assert rays[0, 1, 3].tolist() == [0.75, 0.25, 1]
 
 
-def test_centers_are_where_the_camera_stands():
+def test_centers_are_where_the_camera_stands() -> None:
     matrix = rigid(torch.eye(3)[None], torch.tensor([[-1.0, 0, 3]]))
     assert Cameras(matrix, intrinsics(1.0, 2, 2), 2, 2).centers.tolist() == [[1, 0, -3]]
 
@@ -74,7 +81,9 @@ def test_centers_are_where_the_camera_stands():
     seed=st.integers(0, 100),
 )
 @settings(max_examples=40, deadline=None)
-def test_resizing_and_cropping_move_projected_points_with_the_picture(scale, top, left, seed):
+def test_resizing_and_cropping_move_projected_points_with_the_picture(
+    scale: float, top: int, left: int, seed: int
+) -> None:
     cameras = make(8, 12, seed=seed)
     points = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(seed))
     points[..., 2] += 8
@@ -89,7 +98,7 @@ def test_resizing_and_cropping_move_projected_points_with_the_picture(scale, top
     torch.testing.assert_close(cropped.project(points)[1], z)
 
 
-def test_indexing_picks_moments():
+def test_indexing_picks_moments() -> None:
     cameras = make(frames=4)
     picked = cameras[torch.tensor([3, 3, 0])]
     assert len(picked) == 3
@@ -97,7 +106,7 @@ def test_indexing_picks_moments():
     assert len(cameras[1:3]) == 2 and len(cameras[[2]]) == 1
 
 
-def test_focal_and_field_of_view_by_hand():
+def test_focal_and_field_of_view_by_hand() -> None:
     assert focal_from_fov(90, 100) == pytest.approx(50)
     cameras = static_cameras(intrinsics(500.0, 576, 1024), 576, 1024)
     expected = math.degrees(2 * math.atan(512 / 500))
@@ -105,12 +114,12 @@ def test_focal_and_field_of_view_by_hand():
 
 
 @pytest.mark.parametrize("fov", [0, 180, -5, math.nan])
-def test_a_field_of_view_out_of_range_is_refused(fov):
+def test_a_field_of_view_out_of_range_is_refused(fov: float) -> None:
     with pytest.raises(ValueError, match="between 0 and 180"):
         focal_from_fov(fov, 100)
 
 
-def spoiled(**changes) -> Cameras:
+def spoiled(**changes: Any) -> Cameras:
     cameras = make(frames=3)
     matrix, K = cameras.world_to_camera.clone(), cameras.K.clone()
     if "matrix" in changes:
@@ -133,11 +142,11 @@ def spoiled(**changes) -> Cameras:
         (replace(make(), height=0), "size > 0; got 0x8"),
     ],
 )  # fmt: skip
-def test_unusable_cameras_are_refused(cameras, message):
+def test_unusable_cameras_are_refused(cameras: Cameras, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check_cameras(cameras, "clip")
 
 
-def test_usable_cameras_pass_unchanged():
+def test_usable_cameras_pass_unchanged() -> None:
     cameras = make()
     assert check_cameras(cameras) is cameras

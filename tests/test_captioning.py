@@ -1,8 +1,11 @@
 """Captioners by name, and what BLIP-2 is shown."""
 
 import sys
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -22,14 +25,14 @@ class Spy:
     device, dtype = torch.device("cpu"), torch.float32
 
     def __init__(self) -> None:
-        self.image = None
-        self.options: dict = {}
+        self.image = np.zeros(0)
+        self.options: dict[str, Any] = {}
 
-    def __call__(self, images, return_tensors: str) -> SimpleNamespace:
+    def __call__(self, images: np.ndarray, return_tensors: str) -> SimpleNamespace:
         self.image = images
         return SimpleNamespace(pixel_values=torch.zeros(1, 3, 2, 2))
 
-    def generate(self, **options) -> torch.Tensor:
+    def generate(self, **options: Any) -> torch.Tensor:
         self.options = options
         return torch.zeros(1, 3, dtype=torch.long)
 
@@ -54,9 +57,9 @@ def test_fixed_caption_by_name() -> None:
     assert load_captioner("fixed:")(ramp(3)) == ""
 
 
-def test_a_captioner_of_ones_own_by_name(monkeypatch) -> None:
+def test_a_captioner_of_ones_own_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("my_captions")
-    module.frames = lambda video: f"{len(video)} frames"  # pyright: ignore
+    vars(module)["frames"] = lambda video: f"{len(video)} frames"
     monkeypatch.setitem(sys.modules, "my_captions", module)
     assert load_captioner("my_captions:frames")(ramp(3)) == "3 frames"
 
@@ -70,6 +73,6 @@ def test_unknown_names_say_what_is_expected() -> None:
         load_captioner("no_such:x")
 
 
-def test_missing_weights_say_where_and_how(tmp_path) -> None:
+def test_missing_weights_say_where_and_how(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"hf download Salesforce/blip2-opt-2.7b"):
         load_captioner("blip2", weights_dir=tmp_path)

@@ -100,7 +100,7 @@ def test_a_model_gets_the_case_s_depth_and_cameras(
     """A generator that hands the render back scores as the render does."""
     from trajectorycrafter.job import pipeline
 
-    def same(settings, device, dtype):
+    def same(settings: object, device: object, dtype: object):
         return lambda shot, stages: (shot.view.frames, None)
 
     monkeypatch.setattr(pipeline, "load_generator", same)

@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -60,7 +61,7 @@ def golden_error(model: DualStreamTransformer) -> float:
     return (out - io["output"]).abs().max().item()
 
 
-def test_sharded_released_folder_loads_and_gives_the_golden_output(tmp_path) -> None:
+def test_sharded_released_folder_loads_and_gives_the_golden_output(tmp_path: Path) -> None:
     folder = released_folder(tmp_path / "TrajectoryCrafter")
     for model in (load_transformer(folder), DualStreamTransformer.from_pretrained(folder)):
         assert golden_error(model) < 2e-5
@@ -69,14 +70,14 @@ def test_sharded_released_folder_loads_and_gives_the_golden_output(tmp_path) -> 
     assert load_transformer(folder, dtype=torch.float16).dtype == torch.float16
 
 
-def test_settings_can_be_overruled(tmp_path) -> None:
+def test_settings_can_be_overruled(tmp_path: Path) -> None:
     folder = released_folder(tmp_path / "model")
-    assert load_transformer(folder, rotary="legacy").config.rotary == "legacy"
+    assert load_transformer(folder, rotary="legacy").config["rotary"] == "legacy"
     with pytest.raises(ValueError, match=r"14 unexpected: perceiver_cross_attention\.0\.norm1"):
         load_transformer(folder, reference="concatenate")
 
 
-def test_every_wrong_tensor_is_named(tmp_path) -> None:
+def test_every_wrong_tensor_is_named(tmp_path: Path) -> None:
     folder = single_file(
         tmp_path / "model",
         {
@@ -95,7 +96,7 @@ def test_every_wrong_tensor_is_named(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("name", ["diffusion_pytorch_model.bin", "model.pt", "a.ckpt"])
-def test_pickles_are_refused(name: str, tmp_path) -> None:
+def test_pickles_are_refused(name: str, tmp_path: Path) -> None:
     folder = released_folder(tmp_path / "model", shards=1)
     for path in folder.glob("diffusion*"):
         path.unlink()
@@ -105,7 +106,7 @@ def test_pickles_are_refused(name: str, tmp_path) -> None:
             load_transformer(place)
 
 
-def test_missing_weights_and_shards_are_named(tmp_path) -> None:
+def test_missing_weights_and_shards_are_named(tmp_path: Path) -> None:
     folder = released_folder(tmp_path / "model")
     shard = sorted(folder.glob("*.safetensors"))[1]
     shard.unlink()
@@ -120,22 +121,24 @@ def test_missing_weights_and_shards_are_named(tmp_path) -> None:
         load_transformer(folder)
 
 
-def test_saving_and_loading_a_transformer(tmp_path) -> None:
+def test_saving_and_loading_a_transformer(tmp_path: Path) -> None:
     folder = save(transformer(rotary="legacy"), tmp_path / "new" / "model", max_shard_size="200KB")
     assert len(list(folder.glob("*.safetensors"))) > 2
     again = load_transformer(folder)
-    assert again.config.rotary == "legacy"
+    assert again.config["rotary"] == "legacy"
     kept = transformer().state_dict()
     assert all(torch.equal(kept[name], w) for name, w in again.state_dict().items())
 
 
-def test_nothing_is_overwritten_or_left_half_written(tmp_path, monkeypatch) -> None:
+def test_nothing_is_overwritten_or_left_half_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = save(transformer(), tmp_path / "model")
     before = load_file(folder / WEIGHTS)
     with pytest.raises(FileExistsError, match=r"allow overwriting"):
         save(transformer(), folder)
 
-    def fail(_self, place: Path, **_options) -> None:
+    def fail(_self: object, place: Path, **_options: object) -> None:
         Path(place).mkdir()
         (Path(place) / "half").write_text("")
         raise OSError(28, "No space left on device")
@@ -148,15 +151,17 @@ def test_nothing_is_overwritten_or_left_half_written(tmp_path, monkeypatch) -> N
     assert os.listdir(tmp_path) == ["model"]
     assert load_file(folder / WEIGHTS).keys() == before.keys()
     save(transformer(rotary="legacy"), folder, overwrite=True)
-    assert load_transformer(folder).config.rotary == "legacy"
+    assert load_transformer(folder).config["rotary"] == "legacy"
     assert os.listdir(tmp_path) == ["model"]
 
 
-def test_a_failed_rename_puts_the_old_folder_back(tmp_path, monkeypatch) -> None:
+def test_a_failed_rename_puts_the_old_folder_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = save(transformer(), tmp_path / "model")
     rename = os.replace
 
-    def fail_on_new(source, target) -> None:
+    def fail_on_new(source: Path, target: Path) -> None:
         if Path(source).name.startswith(".partial."):
             raise OSError("busy")
         rename(source, target)
@@ -164,12 +169,12 @@ def test_a_failed_rename_puts_the_old_folder_back(tmp_path, monkeypatch) -> None
     monkeypatch.setattr("os.replace", fail_on_new)
     with pytest.raises(OSError, match=r"busy"):
         save(transformer(rotary="legacy"), folder, overwrite=True)
-    assert load_transformer(folder).config.rotary == "current"
+    assert load_transformer(folder).config["rotary"] == "current"
     assert os.listdir(tmp_path) == ["model"]
 
 
-def test_a_saved_pipeline_loads_from_its_own_folder(tmp_path) -> None:
-    call = {**inputs(), "num_inference_steps": 2, "output_type": "latent"}
+def test_a_saved_pipeline_loads_from_its_own_folder(tmp_path: Path) -> None:
+    call: dict[str, Any] = {**inputs(), "num_inference_steps": 2, "output_type": "latent"}
     made = pipeline("DPM++")
     plain = made(**call, generator=seeded(1)).frames
     folder = save(made, tmp_path / "pipeline")
@@ -182,7 +187,7 @@ def test_a_saved_pipeline_loads_from_its_own_folder(tmp_path) -> None:
     assert other.transformer.config.rotary == "legacy"
 
 
-def test_missing_released_weights_say_where_and_how(tmp_path) -> None:
+def test_missing_released_weights_say_where_and_how(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         load_pipeline("5b", weights_dir=tmp_path)
     message = str(caught.value)
@@ -193,7 +198,9 @@ def test_missing_released_weights_say_where_and_how(tmp_path) -> None:
     assert "academic" in message
 
 
-def test_the_licence_is_stated_before_a_download(monkeypatch, caplog, tmp_path) -> None:
+def test_the_licence_is_stated_before_a_download(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
     import huggingface_hub
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -213,7 +220,7 @@ def test_the_licence_is_stated_before_a_download(monkeypatch, caplog, tmp_path) 
     assert "academic, research and education use only" in caplog.text
 
 
-def test_released_folders_are_found_by_either_name(tmp_path) -> None:
+def test_released_folders_are_found_by_either_name(tmp_path: Path) -> None:
     assert released.locate("DepthCrafter") == "tencent/DepthCrafter"
     nested = tmp_path / "tencent" / "DepthCrafter"
     nested.mkdir(parents=True)

@@ -24,12 +24,13 @@ from trajectorycrafter.geometry.presets import PRESETS
 from trajectorycrafter.video.clip import Video
 from trajectorycrafter.video.reading import DEMO_CLIP
 
+NODES: dict[str, Any] = {**NODE_CLASS_MAPPINGS}
 Workflow = dict[str, tuple[str, dict[str, Any]]]
 
 
 def validate(class_type: str, inputs: dict[str, Any], workflow: Workflow) -> dict[str, Any]:
     """What ComfyUI checks of a node in a workflow before it runs; the values, converted."""
-    described = NODE_CLASS_MAPPINGS[class_type].INPUT_TYPES()  # type: ignore[attr-defined]
+    described = NODES[class_type].INPUT_TYPES()
     known = described["required"] | described.get("optional", {})
     assert set(described["required"]) <= set(inputs), "required inputs are missing"
     converted = {}
@@ -37,7 +38,7 @@ def validate(class_type: str, inputs: dict[str, Any], workflow: Workflow) -> dic
         kind, options = known[name]
         if isinstance(value, list):
             source, index = value
-            given = NODE_CLASS_MAPPINGS[workflow[source][0]].RETURN_TYPES[index]  # type: ignore[attr-defined]
+            given = NODES[workflow[source][0]].RETURN_TYPES[index]
             assert given == kind, f"{name}: {given} is linked to {kind}"
         elif isinstance(kind, list):
             assert value in kind, f"{name}: {value} is none of {kind}"
@@ -58,17 +59,17 @@ def execute(workflow: Workflow) -> dict[str, tuple[Any, ...]]:
             name: outputs[value[0]][value[1]] if isinstance(value, list) else value
             for name, value in values.items()
         }
-        made = NODE_CLASS_MAPPINGS[class_type]()
+        made = NODES[class_type]()
         with torch.inference_mode():
-            outputs[id] = getattr(made, made.FUNCTION)(**linked)  # type: ignore[attr-defined]
+            outputs[id] = getattr(made, made.FUNCTION)(**linked)
         assert isinstance(outputs[id], tuple)
-        assert len(outputs[id]) == len(made.RETURN_TYPES)  # type: ignore[attr-defined]
+        assert len(outputs[id]) == len(made.RETURN_TYPES)
     return outputs
 
 
 def widgets(class_type: str) -> dict[str, Any]:
     """A fresh node's values: ComfyUI fills in what has a default."""
-    required = NODE_CLASS_MAPPINGS[class_type].INPUT_TYPES()["required"]  # type: ignore[attr-defined]
+    required = NODES[class_type].INPUT_TYPES()["required"]
     return {
         name: options["default"] for name, (_, options) in required.items() if "default" in options
     }
@@ -132,7 +133,7 @@ def test_paths_are_named_in_every_way(clip: Clip, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", NODE_CLASS_MAPPINGS)
 def test_nodes_are_described_as_comfyui_reads_them(name: str) -> None:
-    made: Any = NODE_CLASS_MAPPINGS[name]
+    made = NODES[name]
     described = json.loads(json.dumps(made.INPUT_TYPES()))  # it is sent to the browser
     assert set(described) <= {"required", "optional"}
     for kind, options in (described["required"] | described.get("optional", {})).values():
@@ -151,7 +152,7 @@ def test_nodes_are_described_as_comfyui_reads_them(name: str) -> None:
 def test_settings_are_inputs_with_their_defaults_and_choices() -> None:
     kinds = (ClipSettings, DepthSettings, CameraSettings, GeneratorSettings, MachineSettings)
     settings = {f.name: (f.default, get_type_hints(k)[f.name]) for k in kinds for f in fields(k)}
-    described = [made.INPUT_TYPES() for made in NODE_CLASS_MAPPINGS.values()]  # type: ignore[attr-defined]
+    described = [made.INPUT_TYPES() for made in NODES.values()]
     inputs = [item for groups in described for group in groups.values() for item in group.items()]
     widgets = {name: (kind, options) for name, (kind, options) in inputs if options}
     assert set(widgets) == set(settings) | {"clip"}
@@ -176,7 +177,7 @@ def test_a_changed_file_runs_again(clip: Clip, tmp_path: Path) -> None:
         ("Trajectory", "trajectory", ""),
         ("Render", "source", "file:"),
     ):
-        made: Any = NODE_CLASS_MAPPINGS[f"TrajectoryCrafter{name}"]
+        made = NODES[f"TrajectoryCrafter{name}"]
         fresh = widgets(f"TrajectoryCrafter{name}")
         values = fresh | {key: f"{prefix}{file}"}
         file.write_text("1")

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -11,10 +12,11 @@ from trajectorycrafter.geometry.cameras import (
     Cameras,
     focal_from_fov,
     intrinsics,
+    rigid,
+    rotation_y,
     static_cameras,
 )
 from trajectorycrafter.geometry.trajectories import Trajectory
-from trajectorycrafter.geometry.transforms import rigid, rotation_y
 from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.rendering.completion import fill, push_pull, static_background
 from trajectorycrafter.rendering.point_cloud import lift
@@ -166,7 +168,7 @@ def test_push_pull_keeps_what_is_known_and_invents_no_extremes() -> None:
         ({"source": STILL[:3]}, "cloud of 3 moments"),
     ],
 )
-def test_what_does_not_fit_is_refused(change: dict, message: str) -> None:
+def test_what_does_not_fit_is_refused(change: dict[str, Any], message: str) -> None:
     video, depth, _ = passing_box()
     shot = Shot.along(video, depth, STILL, STILL)
     with pytest.raises(ValueError, match=message):

@@ -24,7 +24,7 @@ from trajectorycrafter.lab.curation.synthetic import RECIPES, aligned_to, distur
 from trajectorycrafter.lab.synthetic.takes import seen_from
 from trajectorycrafter.rendering.memory import other_moments
 from trajectorycrafter.rendering.point_cloud import lift
-from trajectorycrafter.rendering.render import hole_share, render
+from trajectorycrafter.rendering.render import Render, hole_share, render
 from trajectorycrafter.video.clip import Depth, Video
 
 SMALL = Curation(
@@ -42,7 +42,7 @@ def posed() -> PosedVideo:
     return PosedVideo(room().video, room().depth, room().cameras)
 
 
-def error_where_seen(view, video: Video) -> float:
+def error_where_seen(view: Render, video: Video) -> float:
     return float((view.frames - video.frames).abs().mean(dim=1, keepdim=True)[view.visible].mean())
 
 

@@ -7,8 +7,10 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,34 +26,38 @@ from trajectorycrafter.config.curation import (
     Curation,
     HoleSettings,
     SceneSettings,
+    Source,
     TripletSettings,
     WindowSettings,
 )
 from trajectorycrafter.lab.curation.run import check_settings, curate
 from trajectorycrafter.lab.samples import SampleDataset, read_index, read_sample
+from trajectorycrafter.runtime.engine import Engine
 from trajectorycrafter.runtime.run_folder import WORK
+from trajectorycrafter.video.clip import Video
 
-QUICK = {
-    "window": WindowSettings(frames=5, size=(32, 48)),
-    "hole": HoleSettings((0.02, 0.85), tries=8),
-    "memory": 2,
-    "reference": 3,
-    "per_shard": 4,
-    "device": "cpu",
-}
-SCENES = Curation("synthetic", scene=SceneSettings(scenes=9, rays=1), seed=2, **QUICK)
+QUICK = Curation(
+    "folder",
+    window=WindowSettings(frames=5, size=(32, 48)),
+    hole=HoleSettings((0.02, 0.85), tries=8),
+    memory=2,
+    reference=3,
+    per_shard=4,
+    device="cpu",
+)
+SCENES = replace(QUICK, source="synthetic", scene=SceneSettings(scenes=9, rays=1), seed=2)
 
 
 def quiet(line: str) -> None:
     """Where `say` goes."""
 
 
-def clips(source, data: Path, **changes) -> Curation:
-    made = Curation(source, data, depth="curation_trees:flat_depth", **QUICK)
+def clips(source: Source, data: Path, **changes: Any) -> Curation:
+    made = replace(QUICK, source=source, data=data, depth="curation_trees:flat_depth")
     return replace(made, **changes)
 
 
-def posed(source, data: Path, **changes) -> Curation:
+def posed(source: Source, data: Path, **changes: Any) -> Curation:
     triplet = TripletSettings(overlap=(0.4, 1.0), sequence=3.6)
     window = WindowSettings(frames=5, size=(72, 96))
     made = clips(source, data, depth="curation_trees:room_depth", triplet=triplet, window=window)
@@ -139,7 +145,7 @@ def test_references_from_around_the_window(tmp_path: Path) -> None:
         assert len(sample.reference) == 5
         apart = torch.cdist(sample.reference.frames.flatten(1), sample.target.frames.flatten(1))
         assert float(apart.min()) > 0.5
-        plain = clips("folder", tmp_path / "x")
+    plain = clips("folder", tmp_path / "x")
     curate(plain, tmp_path / "plain", say=quiet)
     sample = read_sample(tmp_path / "plain", read_index(tmp_path / "plain").to_pylist()[0])
     assert torch.equal(sample.reference.frames, sample.target.frames[:3])
@@ -162,7 +168,9 @@ def test_openvid(tmp_path: Path) -> None:
         ("posed", write_posed, 1),
     ],
 )
-def test_posed_sources(tmp_path: Path, source, write, count: int) -> None:
+def test_posed_sources(
+    tmp_path: Path, source: Source, write: Callable[[Path], Path], count: int
+) -> None:
     settings = posed(source, write(tmp_path / "x"))
     done = curate(settings, tmp_path / "out", say=quiet)
     rows = read_index(tmp_path / "out").to_pylist()
@@ -203,7 +211,7 @@ def run_until(folder: Path, lines: int, workers: int) -> None:
             curate(SCENES, {str(folder)!r}, workers={workers})
         """)
     )
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
     process = subprocess.Popen([sys.executable, script], env=environment)
     log = folder / WORK / "clips.jsonl"
     deadline = time.monotonic() + 60
@@ -243,7 +251,7 @@ def test_lost_lines_and_torn_shards_are_made_good(tmp_path: Path, unbroken: Path
 
 @pytest.mark.parametrize("engine", ["local", "ray"])
 def test_workers_do_not_change_the_samples(
-    tmp_path: Path, unbroken: Path, engine, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, unbroken: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     # Ray's actors are slow to start, and one of them says as much as two.
@@ -252,7 +260,7 @@ def test_workers_do_not_change_the_samples(
     assert_same(tmp_path, unbroken)
 
 
-def test_a_failure_is_told_and_tried_again(tmp_path: Path, monkeypatch) -> None:
+def test_a_failure_is_told_and_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = clips("folder", write_folder(tmp_path / "x"), depth="test_curation_run:broken_depth")
     said = []
     done = curate(settings, tmp_path / "out", say=said.append)
@@ -266,7 +274,7 @@ def test_a_failure_is_told_and_tried_again(tmp_path: Path, monkeypatch) -> None:
 BROKEN = True
 
 
-def broken_depth(video):
+def broken_depth(video: Video):
     """Fails until it is repaired."""
     from curation_trees import flat_depth
 

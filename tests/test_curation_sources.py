@@ -34,7 +34,9 @@ LONG = TripletSettings(sequence=3.6)
 """All 18 frames of the room."""
 
 
-def posed(source: Source, data: Path, size=(72, 96), stride: int = 1) -> Curation:
+def posed(
+    source: Source, data: Path, size: tuple[int, int] = (72, 96), stride: int = 1
+) -> Curation:
     window = replace(ALL, size=size, stride=stride)
     return Curation(source, data, window=window, triplet=LONG)
 
@@ -79,7 +81,7 @@ def test_openvid_in_zips_parts_and_unzipped(tmp_path: Path) -> None:
         assert clip.licence == "CC-BY-4.0"
         with opened(clip) as path:
             assert probe(path).frames == 12
-    assert not path.exists() or path.parent.name == "video"  # what was taken out is gone
+        assert not path.exists() or path.parent.name == "video"  # what was taken out is gone
 
 
 def test_openvid_messages(tmp_path: Path) -> None:
@@ -147,7 +149,9 @@ def test_a_colmap_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(48, 96), (72, 48), (36, 48)])
-def test_cameras_follow_their_pictures_into_another_shape(tmp_path: Path, size) -> None:
+def test_cameras_follow_their_pictures_into_another_shape(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
     """What is cut away does not move the rays of what is left."""
     settings = posed("posed", write_posed(tmp_path / "x"), size)
     (clip,) = list_clips(settings).clips

@@ -23,12 +23,12 @@ from trajectorycrafter.depth.embedded import (
 )
 from trajectorycrafter.depth.temporal import (
     align_over_time,
-    clip_flow,
     disparity_to_depth,
     fit_scale_and_shift,
     flicker,
 )
 from trajectorycrafter.video.clip import Video
+from trajectorycrafter.video.flow import clip_flow
 
 BACKBONE_SHA256 = "1ed977f6d6d04af802c790bab2f7bcc0de8d32e478f9b7ab57a726edf40d0666"
 
@@ -80,11 +80,11 @@ def estimator() -> EmbeddedDepth:
 # The weights
 
 
-def test_the_shipped_backbone_is_the_one_that_was_extracted():
+def test_the_shipped_backbone_is_the_one_that_was_extracted() -> None:
     assert hashlib.sha256(dinov2.WEIGHTS.read_bytes()).hexdigest() == BACKBONE_SHA256
 
 
-def test_shipped_weights_are_small_finite_and_complete():
+def test_shipped_weights_are_small_finite_and_complete() -> None:
     assert dinov2.WEIGHTS.stat().st_size < 24e6
     assert embedded.WEIGHTS.stat().st_size < 6e6
     decoder = load_file(embedded.WEIGHTS)
@@ -94,7 +94,7 @@ def test_shipped_weights_are_small_finite_and_complete():
     assert set(decoder) == set(DepthDecoder().state_dict())
 
 
-def test_features_tell_the_things_in_a_picture_apart():
+def test_features_tell_the_things_in_a_picture_apart() -> None:
     video, box = box_before_ground()
     with torch.inference_mode():
         late = load_dinov2()(video.frames)[-1]
@@ -106,7 +106,7 @@ def test_features_tell_the_things_in_a_picture_apart():
     assert own.mean() > other.mean() + 0.2
 
 
-def test_eight_bits_are_enough_for_the_weights():
+def test_eight_bits_are_enough_for_the_weights() -> None:
     torch.manual_seed(0)
     model = Dinov2(channels=24, blocks=12, heads=3, grid=4)
     state = {name: torch.randn_like(value) * 0.2 for name, value in model.state_dict().items()}
@@ -129,21 +129,22 @@ class Says(torch.nn.Module):
         super().__init__()
         self.disparity = disparity
 
-    def forward(self, features, images):
+    def forward(self, features: object, images: object):
         return self.disparity
 
 
-def test_the_two_decoders_count_alike_whatever_their_scales():
+def test_the_two_decoders_count_alike_whatever_their_scales() -> None:
     rows = torch.linspace(0, 2, 12)[:, None].expand(1, 1, 12, 16)
     columns = torch.linspace(0, 2, 16).expand(1, 1, 12, 16)
     decoder = DepthDecoder()
     for scale in (1.0, 100.0):
-        decoder.narrow, decoder.wide = Says(rows), Says(scale * columns)
+        decoder.register_module("narrow", Says(rows))
+        decoder.register_module("wide", Says(scale * columns))
         mean = decoder([], torch.zeros(1, 3, 42, 56))
         assert torch.allclose(mean / mean.mean(), (rows + columns) / 2, atol=1e-5)
 
 
-def test_a_missing_weight_file_is_named(tmp_path: Path):
+def test_a_missing_weight_file_is_named(tmp_path: Path) -> None:
     missing = tmp_path / "none.safetensors"
     with pytest.raises(FileNotFoundError, match=r"none\.safetensors"):
         EmbeddedDepth(weights=missing)
@@ -151,7 +152,7 @@ def test_a_missing_weight_file_is_named(tmp_path: Path):
         read_quantized(missing)
 
 
-def test_the_backbone_wants_whole_tokens():
+def test_the_backbone_wants_whole_tokens() -> None:
     with pytest.raises(ValueError, match="multiples of 14; got 30 by 28"):
         load_dinov2()(torch.zeros(1, 3, 30, 28))
 
@@ -159,7 +160,9 @@ def test_the_backbone_wants_whole_tokens():
 # The estimator
 
 
-def test_depth_has_the_clips_shape_is_positive_and_carries_intrinsics(estimator):
+def test_depth_has_the_clips_shape_is_positive_and_carries_intrinsics(
+    estimator: EmbeddedDepth,
+) -> None:
     video, _ = box_before_ground(90, 131)
     depth = estimator(video)
     assert depth.z.shape == (1, 1, 90, 131)
@@ -169,12 +172,12 @@ def test_depth_has_the_clips_shape_is_positive_and_carries_intrinsics(estimator)
     assert abs(2 * float(half_angle) - estimator.fov_deg) < 1e-3
 
 
-def test_same_clip_same_depth(estimator):
+def test_same_clip_same_depth(estimator: EmbeddedDepth) -> None:
     video, _ = box_before_ground()
     assert torch.equal(estimator(video).z, estimator(video).z)
 
 
-def test_chunks_do_not_change_the_disparity(estimator):
+def test_chunks_do_not_change_the_disparity(estimator: EmbeddedDepth) -> None:
     video, _ = box_before_ground()
     clip = Video(video.frames.repeat(3, 1, 1, 1), 24.0)
     split = EmbeddedDepth(chunk=2).disparity(clip)
@@ -182,7 +185,7 @@ def test_chunks_do_not_change_the_disparity(estimator):
     assert torch.allclose(estimator.disparity(clip), split, atol=1e-3)
 
 
-def test_the_box_is_nearer_than_the_sky_and_the_meadow_recedes(estimator):
+def test_the_box_is_nearer_than_the_sky_and_the_meadow_recedes(estimator: EmbeddedDepth) -> None:
     video, box = box_before_ground()
     z = estimator(video).z[0, 0]
     height, width = z.shape
@@ -192,7 +195,7 @@ def test_the_box_is_nearer_than_the_sky_and_the_meadow_recedes(estimator):
     assert meadow[-10:].median() < meadow[int(0.55 * height) : int(0.6 * height)].median() < sky
 
 
-def test_an_empty_clip_is_refused(estimator):
+def test_an_empty_clip_is_refused(estimator: EmbeddedDepth) -> None:
     with pytest.raises(ValueError, match="at least one frame"):
         estimator(Video(torch.zeros(0, 3, 32, 32), 24.0))
 
@@ -206,19 +209,24 @@ def test_an_empty_clip_is_refused(estimator):
         ((360, 270), (336, 252)),
     ],
 )
-def test_working_size_is_whole_tokens_near_the_aspect_ratio(size, expected):
+def test_working_size_is_whole_tokens_near_the_aspect_ratio(
+    size: tuple[int, int], expected: tuple[int, int]
+) -> None:
     assert working_size(*size, 252) == expected
 
 
-def test_ramps_become_steps_and_slopes_stay():
+def test_ramps_become_steps_and_slopes_stay() -> None:
     ramp = torch.cat([torch.zeros(12), torch.linspace(0, 1, 5), torch.ones(12)]).expand(1, 1, 9, -1)
-    between = lambda x: int(((x > 0.05) & (x < 0.95)).sum())  # noqa: E731
+
+    def between(x: torch.Tensor) -> int:
+        return int(((x > 0.05) & (x < 0.95)).sum())
+
     assert between(sharpen_steps(ramp)) < between(ramp) / 2
     slope = torch.linspace(0, 1, 72)[:, None].expand(1, 1, 72, 96)
     assert torch.equal(sharpen_steps(slope), slope)
 
 
-def test_upsampling_puts_steps_where_the_colours_change():
+def test_upsampling_puts_steps_where_the_colours_change() -> None:
     frames = torch.zeros(1, 3, 64, 96)
     frames[..., 50:] = 0.8
     coarse = torch.zeros(1, 1, 16, 24)
@@ -232,7 +240,7 @@ def test_upsampling_puts_steps_where_the_colours_change():
 # Consistency over time
 
 
-def test_flow_finds_the_motion():
+def test_flow_finds_the_motion() -> None:
     video, _ = sliding_clip()
     flow = clip_flow(video)
     sure = flow.forward_sure.expand_as(flow.forward)
@@ -241,7 +249,7 @@ def test_flow_finds_the_motion():
     assert flow.forward_sure.float().mean() > 0.9
 
 
-def test_alignment_finds_each_frames_scale_and_shift():
+def test_alignment_finds_each_frames_scale_and_shift() -> None:
     video, true = sliding_clip()
     jittered = with_jitter(true, noise=0.0)
     scale, shift = fit_scale_and_shift(jittered, clip_flow(video))
@@ -252,7 +260,7 @@ def test_alignment_finds_each_frames_scale_and_shift():
     assert abs(float(scale.mean()) - 1) < 1e-5
 
 
-def test_alignment_reduces_flicker_and_smoothing_reduces_it_further():
+def test_alignment_reduces_flicker_and_smoothing_reduces_it_further() -> None:
     video, true = sliding_clip()
     jittered = with_jitter(true)
     aligned = align_over_time(jittered, video, smoothing=0.0)
@@ -261,13 +269,13 @@ def test_alignment_reduces_flicker_and_smoothing_reduces_it_further():
     assert flicker(smoothed, video) < 0.7 * flicker(aligned, video)
 
 
-def test_steady_disparity_stays_as_it_is():
+def test_steady_disparity_stays_as_it_is() -> None:
     video, true = sliding_clip()
     # Resampling along flow that is a hundredth of a pixel off.
     assert torch.allclose(align_over_time(true, video), true, atol=0.02)
 
 
-def test_without_shift_only_scales_are_fitted():
+def test_without_shift_only_scales_are_fitted() -> None:
     video, true = sliding_clip()
     scales = 1 + 0.2 * torch.sin(torch.arange(8.0))[:, None, None, None]
     scale, shift = fit_scale_and_shift(true * scales, clip_flow(video), shift=False)
@@ -276,7 +284,7 @@ def test_without_shift_only_scales_are_fitted():
     assert product.std() < 0.02 * product.mean()
 
 
-def test_frames_across_a_cut_do_not_pull_at_each_other():
+def test_frames_across_a_cut_do_not_pull_at_each_other() -> None:
     video, true = sliding_clip()
     other = Video(
         torch.cat([video.frames, 1 - smooth_noise(80, 112, 30, 9).expand(4, 3, 80, 112)]), 24.0
@@ -286,7 +294,7 @@ def test_frames_across_a_cut_do_not_pull_at_each_other():
     assert (aligned[8:].mean() - 5).abs() < 0.5
 
 
-def test_one_frame_and_wrong_counts():
+def test_one_frame_and_wrong_counts() -> None:
     video, true = sliding_clip()
     assert torch.equal(align_over_time(true[:1], video[:1]), true[:1])
     assert flicker(true[:1], video[:1]) == 0
@@ -299,14 +307,14 @@ def test_one_frame_and_wrong_counts():
 # Disparity to depth
 
 
-def test_depth_falls_with_disparity_between_near_and_far():
+def test_depth_falls_with_disparity_between_near_and_far() -> None:
     disparity = torch.linspace(-3, 5, 4000).reshape(1, 1, 40, 100)
     z = disparity_to_depth(disparity, near=1.0, far=60.0)
     assert (z.flatten().diff() <= 0).all()
     assert z.max() == pytest.approx(60, rel=1e-4) and 0.97 < float(z.min()) < 1
 
 
-def test_one_wrong_pixel_does_not_rescale_the_scene():
+def test_one_wrong_pixel_does_not_rescale_the_scene() -> None:
     disparity = torch.linspace(0, 1, 4000).reshape(1, 1, 40, 100)
     wrong = disparity.clone()
     wrong[0, 0, 0, 0] = 1000.0
@@ -315,13 +323,13 @@ def test_one_wrong_pixel_does_not_rescale_the_scene():
     assert torch.allclose(1 / a.flatten()[10:], 1 / b.flatten()[10:], atol=1e-3)
 
 
-def test_a_trusted_zero_keeps_a_shallow_scene_shallow():
+def test_a_trusted_zero_keeps_a_shallow_scene_shallow() -> None:
     disparity = torch.linspace(0.5, 1, 400).reshape(1, 1, 20, 20)
     assert float(disparity_to_depth(disparity, zero_is_far=True).max()) < 2.1
     assert float(disparity_to_depth(disparity).max()) > 50
 
 
-def test_flat_disparity_is_a_wall_at_near_and_bad_ranges_are_refused():
+def test_flat_disparity_is_a_wall_at_near_and_bad_ranges_are_refused() -> None:
     assert (disparity_to_depth(torch.ones(1, 1, 4, 4), near=2.0) == 2).all()
     with pytest.raises(ValueError, match="0 < near < far"):
         disparity_to_depth(torch.ones(1, 1, 4, 4), near=2.0, far=1.0)

@@ -15,9 +15,9 @@ from trajectorycrafter.depth.estimator import (
     load_depth_estimator,
     with_intrinsics,
 )
-from trajectorycrafter.depth.from_file import write_depth
 from trajectorycrafter.geometry.cameras import DEFAULT_FOV_DEG, focal_from_fov, intrinsics
 from trajectorycrafter.video.clip import Depth, Video
+from trajectorycrafter.video.depth_npz import write_depth
 
 FRAMES, HEIGHT, WIDTH = 3, 12, 16
 
@@ -42,7 +42,7 @@ def _bent(depth: Depth, frame: int, value: float) -> Depth:
     return Depth(z, depth.valid, depth.K)
 
 
-def test_good_depth_passes_unchanged(video, depth):
+def test_good_depth_passes_unchanged(video: Video, depth: Depth) -> None:
     assert check_depth(depth, video) is depth
 
 
@@ -50,12 +50,14 @@ def test_good_depth_passes_unchanged(video, depth):
     ("value", "said"),
     [(float("nan"), "not finite"), (float("inf"), "not finite"), (0.0, "zero"), (-1.0, "negative")],
 )
-def test_numbers_that_are_no_distances_are_refused(video, depth, value, said):
+def test_numbers_that_are_no_distances_are_refused(
+    video: Video, depth: Depth, value: float, said: str
+) -> None:
     with pytest.raises(ValueError, match=f"frame 1 .*{said}.* 1 pixels"):
         check_depth(_bent(depth, 1, value), video)
 
 
-def test_holes_marked_invalid_pass(video, depth):
+def test_holes_marked_invalid_pass(video: Video, depth: Depth) -> None:
     z = depth.z.clone()
     z[1, 0, 3, 4] = float("nan")
     checked = check_depth(Depth.of(z), video)
@@ -63,36 +65,36 @@ def test_holes_marked_invalid_pass(video, depth):
 
 
 @pytest.mark.parametrize("value", [float("nan"), 0.0, -2.0])
-def test_frame_without_any_depth_is_refused(video, depth, value):
+def test_frame_without_any_depth_is_refused(video: Video, depth: Depth, value: float) -> None:
     z = depth.z.clone()
     z[2] = value
     with pytest.raises(ValueError, match="frame 2 has no valid pixel"):
         check_depth(Depth.of(z), video)
 
 
-def test_wrong_number_of_frames_is_refused(video, depth):
+def test_wrong_number_of_frames_is_refused(video: Video, depth: Depth) -> None:
     with pytest.raises(ValueError, match=r"\(3, 1, 12, 16\).*\(2, 1, 12, 16\).*start, stride"):
         check_depth(depth[:2], video)
 
 
-def test_wrong_size_is_refused(video):
+def test_wrong_size_is_refused(video: Video) -> None:
     with pytest.raises(ValueError, match="Compute it on the frames as they are used here, 12x16"):
         check_depth(Depth.of(torch.ones(FRAMES, 1, 6, 8)), video)
 
 
-def test_tensor_instead_of_depth_is_refused(video, depth):
+def test_tensor_instead_of_depth_is_refused(video: Video, depth: Depth) -> None:
     with pytest.raises(ValueError, match=r"Depth\.of\(z, K\)"):
         check_depth(depth.z, video)
 
 
-def test_singular_intrinsics_are_refused(video, depth):
+def test_singular_intrinsics_are_refused(video: Video, depth: Depth) -> None:
     K = intrinsics(10.0, HEIGHT, WIDTH, FRAMES)
     K[2, 0, 0] = 0
     with pytest.raises(ValueError, match="frame 2 is singular"):
         check_depth(Depth(depth.z, depth.valid, K), video)
 
 
-def test_unknown_field_of_view_is_the_default(depth):
+def test_unknown_field_of_view_is_the_default(depth: Depth) -> None:
     K = with_intrinsics(depth).K
     assert K is not None
     torch.testing.assert_close(
@@ -100,7 +102,7 @@ def test_unknown_field_of_view_is_the_default(depth):
     )
 
 
-def test_own_focal_length_stays_and_the_users_wins(depth):
+def test_own_focal_length_stays_and_the_users_wins(depth: Depth) -> None:
     K = intrinsics(20.0, HEIGHT, WIDTH, FRAMES)
     own = Depth(depth.z, depth.valid, K)
     assert with_intrinsics(own).K is K
@@ -109,7 +111,7 @@ def test_own_focal_length_stays_and_the_users_wins(depth):
     assert users is not None and float(users[0, 0, 0]) == pytest.approx(WIDTH / 2)
 
 
-def test_parity_intrinsics_are_the_released_ones():
+def test_parity_intrinsics_are_the_released_ones() -> None:
     depth = Depth.of(torch.ones(1, 1, 576, 1024))
     K = with_intrinsics(depth, way=RELEASED).K
     # Released: f = 500, centre (512, 288) with pixel centres at integers.
@@ -118,14 +120,14 @@ def test_parity_intrinsics_are_the_released_ones():
     torch.testing.assert_close(K[0], expected)
 
 
-def test_parity_intrinsics_keep_the_field_of_view_at_other_sizes():
+def test_parity_intrinsics_keep_the_field_of_view_at_other_sizes() -> None:
     K = with_intrinsics(Depth.of(torch.ones(1, 1, 72, 128)), way=RELEASED).K
     assert K is not None
     torch.testing.assert_close(K[0, 0], torch.tensor([62.5, 0, 64.0625]))
 
 
 @pytest.mark.parametrize("fov_deg", [0.0, 180.0, -5.0])
-def test_impossible_field_of_view_is_refused_before_loading(fov_deg):
+def test_impossible_field_of_view_is_refused_before_loading(fov_deg: float) -> None:
     with pytest.raises(ValueError, match="between 0 and 180"):
         load_depth_estimator("file:/not/there.npz", fov_deg=fov_deg)
 
@@ -142,23 +144,23 @@ def test_impossible_field_of_view_is_refused_before_loading(fov_deg):
         ("file:", "file:PATH"),
     ],
 )
-def test_unknown_name_suggests_the_nearest(name, nearest):
+def test_unknown_name_suggests_the_nearest(name: str, nearest: str) -> None:
     with pytest.raises(ValueError, match=f"Did you mean {nearest}"):
         load_depth_estimator(name)
 
 
-def test_unknown_name_lists_all():
+def test_unknown_name_lists_all() -> None:
     with pytest.raises(ValueError) as error:
         load_depth_estimator("xyzzy")
     assert all(name in str(error.value) for name in NAMES)
 
 
-def test_missing_file_is_said_at_once():
+def test_missing_file_is_said_at_once() -> None:
     with pytest.raises(FileNotFoundError, match="there"):
         load_depth_estimator("file:/not/there.npz")
 
 
-def test_file_by_name_gets_intrinsics(video, depth, tmp_path):
+def test_file_by_name_gets_intrinsics(video: Video, depth: Depth, tmp_path: Path) -> None:
     write_depth(depth, tmp_path / "depth.npz")
     loaded = load_depth_estimator(f"file:{tmp_path / 'depth.npz'}", fov_deg=70.0)(video)
     assert torch.equal(loaded.z, depth.z)
@@ -189,37 +191,37 @@ def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "my_depth_of_the_test"
 
 
-def test_own_estimator_by_module_and_attribute(video, own_module):
+def test_own_estimator_by_module_and_attribute(video: Video, own_module: str) -> None:
     depth = load_depth_estimator(f"{own_module}:flat")(video)
     assert (depth.z == 2).all() and depth.K is not None
 
 
-def test_own_estimators_result_is_checked(video, own_module):
+def test_own_estimators_result_is_checked(video: Video, own_module: str) -> None:
     with pytest.raises(ValueError, match=r"\(3, 1, 12, 16\)"):
         load_depth_estimator(f"{own_module}:Wrong")(video)
 
 
-def test_own_module_without_the_attribute(own_module):
+def test_own_module_without_the_attribute(own_module: str) -> None:
     with pytest.raises(ValueError, match="has no 'absent'"):
         load_depth_estimator(f"{own_module}:absent")
 
 
-def test_own_attribute_that_cannot_be_called(own_module):
+def test_own_attribute_that_cannot_be_called(own_module: str) -> None:
     with pytest.raises(ValueError, match="is a int"):
         load_depth_estimator(f"{own_module}:number")
 
 
-def test_embedded_by_name(video):
+def test_embedded_by_name(video: Video) -> None:
     depth = load_depth_estimator("embedded", fov_deg=70.0)(video)
     assert depth.z.shape == (FRAMES, 1, HEIGHT, WIDTH) and depth.K is not None
     assert float(depth.K[0, 0, 0]) == pytest.approx(focal_from_fov(70.0, WIDTH), rel=1e-6)
 
 
-def test_completed_gives_any_object_intrinsics(video, depth):
+def test_completed_gives_any_object_intrinsics(video: Video, depth: Depth) -> None:
     assert completed(lambda video: depth)(video).K is not None
 
 
-def test_names_are_loaded_lazily():
+def test_names_are_loaded_lazily() -> None:
     code = "import sys, trajectorycrafter.depth.estimator; assert 'diffusers' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

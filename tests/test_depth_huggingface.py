@@ -4,6 +4,7 @@ import json
 import logging
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from transformers import (
     DPTForDepthEstimation,
     GLPNConfig,
     GLPNForDepthEstimation,
+    PreTrainedModel,
     ZoeDepthConfig,
     ZoeDepthForDepthEstimation,
 )
@@ -34,11 +36,14 @@ from trajectorycrafter.geometry.cameras import DEFAULT_FOV_DEG, focal_from_fov
 from trajectorycrafter.video.clip import Video
 
 HALF = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
-STAGES = {"out_features": ["stage1", "stage2", "stage3", "stage4"], "reshape_hidden_states": False}
-VIT = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2}
+STAGES: dict[str, Any] = {
+    "out_features": ["stage1", "stage2", "stage3", "stage4"],
+    "reshape_hidden_states": False,
+}
+VIT: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2}
 
 
-def _depth_anything(kind: str) -> tuple[nn.Module, dict]:
+def _depth_anything(kind: str) -> tuple[PreTrainedModel, dict[str, Any]]:
     backbone = Dinov2Config(**VIT, **STAGES, image_size=70, patch_size=14, mlp_ratio=2)
     config = DepthAnythingConfig(
         backbone_config=backbone,
@@ -62,7 +67,7 @@ def _depth_anything(kind: str) -> tuple[nn.Module, dict]:
     return DepthAnythingForDepthEstimation(config), processor
 
 
-def _dpt() -> tuple[nn.Module, dict]:
+def _dpt() -> tuple[PreTrainedModel, dict[str, Any]]:
     config = DPTConfig(
         **VIT,
         intermediate_size=32,
@@ -78,7 +83,7 @@ def _dpt() -> tuple[nn.Module, dict]:
     return DPTForDepthEstimation(config), processor
 
 
-def _zoedepth() -> tuple[nn.Module, dict]:
+def _zoedepth() -> tuple[PreTrainedModel, dict[str, Any]]:
     backbone = BeitConfig(
         **VIT,
         **STAGES,
@@ -92,7 +97,6 @@ def _zoedepth() -> tuple[nn.Module, dict]:
         neck_hidden_sizes=[16] * 4,
         fusion_hidden_size=16,
         bottleneck_features=16,
-        num_out_features=[16] * 4,
         bin_embedding_dim=16,
         bin_configurations=[{"n_bins": 8, "min_depth": 0.001, "max_depth": 10.0, "name": "NYU"}],
     )
@@ -108,8 +112,15 @@ def _zoedepth() -> tuple[nn.Module, dict]:
     return ZoeDepthForDepthEstimation(config), processor
 
 
-def _depth_pro() -> tuple[nn.Module, dict]:
-    vit = Dinov2Config(**VIT | {"num_hidden_layers": 2}, image_size=32, patch_size=16, mlp_ratio=2)
+def _depth_pro() -> tuple[PreTrainedModel, dict[str, Any]]:
+    vit = Dinov2Config(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=32,
+        patch_size=16,
+        mlp_ratio=2,
+    )
     config = DepthProConfig(
         patch_size=32,
         fusion_hidden_size=16,
@@ -128,7 +139,7 @@ def _depth_pro() -> tuple[nn.Module, dict]:
     return DepthProForDepthEstimation(config), processor | {"resample": 2}
 
 
-def _glpn() -> tuple[nn.Module, dict]:
+def _glpn() -> tuple[PreTrainedModel, dict[str, Any]]:
     heads = [1, 1, 2, 2]
     config = GLPNConfig(
         hidden_sizes=[8, 16, 16, 32],
@@ -155,7 +166,7 @@ CHECKPOINTS = {
 
 
 @pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory) -> Path:
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one checkpoint of random weights for each architecture."""
     folder = tmp_path_factory.mktemp("checkpoints")
     state = torch.get_rng_state()
@@ -177,7 +188,7 @@ def _video(frames: int, height: int, width: int) -> Video:
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
-def test_checkpoint_runs_from_a_folder(checkpoints, name):
+def test_checkpoint_runs_from_a_folder(checkpoints: Path, name: str) -> None:
     video = _video(3, 48, 80)
     estimate = load_depth_estimator(f"huggingface:{checkpoints / name}")
     depth = estimate(video)
@@ -188,22 +199,22 @@ def test_checkpoint_runs_from_a_folder(checkpoints, name):
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
-def test_kind_of_output_is_told_from_the_configuration(checkpoints, name):
+def test_kind_of_output_is_told_from_the_configuration(checkpoints: Path, name: str) -> None:
     assert HuggingFaceDepth.from_pretrained(str(checkpoints / name)).output == CHECKPOINTS[name][1]
 
 
-def test_weights_folder_is_searched_first(checkpoints):
+def test_weights_folder_is_searched_first(checkpoints: Path) -> None:
     found = HuggingFaceDepth.from_pretrained("somebody/dpt", weights=checkpoints)
     assert found.output == "relative"
 
 
-def test_dpt_on_dinov2_is_metric_and_others_are_not():
+def test_dpt_on_dinov2_is_metric_and_others_are_not() -> None:
     with_dinov2 = DPTConfig(backbone_config=Dinov2Config(**VIT, **STAGES))
     assert output_of(with_dinov2) == "metric"
     assert output_of(DPTConfig()) == "relative"
 
 
-def test_unknown_output_is_refused():
+def test_unknown_output_is_refused() -> None:
     with pytest.raises(ValueError, match="clip_vision_model"):
         output_of(CLIPVisionConfig())
 
@@ -215,7 +226,9 @@ def _as_bytes(video: Video) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("size", [(48, 80), (120, 90), (70, 70), (100, 231)])
 @pytest.mark.parametrize("name", ["depth_anything", "dpt"])
-def test_pictures_are_prepared_as_by_the_library(checkpoints, name, size):
+def test_pictures_are_prepared_as_by_the_library(
+    checkpoints: Path, name: str, size: tuple[int, int]
+) -> None:
     video = _video(2, *size)
     processor = DPTImageProcessorPil.from_pretrained(checkpoints / name)
     expected = torch.from_numpy(np.stack(processor(_as_bytes(video))["pixel_values"]))
@@ -224,7 +237,7 @@ def test_pictures_are_prepared_as_by_the_library(checkpoints, name, size):
     torch.testing.assert_close(prepared, expected.float(), rtol=0, atol=0.03)
 
 
-def test_zoedepth_mirrors_a_margin_as_the_library(checkpoints):
+def test_zoedepth_mirrors_a_margin_as_the_library(checkpoints: Path) -> None:
     video = _video(2, 96, 128)
     processor = ZoeDepthImageProcessorPil.from_pretrained(checkpoints / "zoedepth")
     expected = torch.from_numpy(np.stack(processor(_as_bytes(video))["pixel_values"]))
@@ -236,7 +249,7 @@ def test_zoedepth_mirrors_a_margin_as_the_library(checkpoints):
     assert prepare.margin(96, 128) == (20, 24)
 
 
-def test_margin_is_cut_off_again():
+def test_margin_is_cut_off_again() -> None:
     prepare = Preparation(None, False, 1, "bilinear", (0.0,) * 3, (1.0,) * 3, reflect=True)
     frames = _video(2, 60, 80).frames
     red = prepare(frames)[:, :1]
@@ -262,21 +275,21 @@ class Known(nn.Module):
 AS_IT_IS = Preparation(None, False, 1, "bilinear", (0.0,) * 3, (1.0,) * 3, reflect=False)
 
 
-def test_metric_depth_keeps_its_scale():
+def test_metric_depth_keeps_its_scale() -> None:
     video = Video(_video(1, 48, 64).frames.repeat(4, 1, 1, 1), 24.0)
     z = HuggingFaceDepth(Known(), AS_IT_IS, "metric")(video).z
     # Only the light smoothing over time works on a clip that stands still; it changes nothing.
     torch.testing.assert_close(z, video.frames[:, :1], rtol=1e-3, atol=0)
 
 
-def test_relative_depth_falls_with_the_output():
+def test_relative_depth_falls_with_the_output() -> None:
     video = Video(_video(1, 48, 64).frames.repeat(2, 1, 1, 1), 24.0)
     z = HuggingFaceDepth(Known(), AS_IT_IS, "relative")(video).z
     order = video.frames[0, 0].flatten().argsort()
     assert (z[0, 0].flatten()[order].diff() <= 1e-5).all()
 
 
-def test_canonical_depth_follows_the_focal_length():
+def test_canonical_depth_follows_the_focal_length() -> None:
     video = Video(_video(1, 48, 64).frames.repeat(2, 1, 1, 1), 24.0)
     depth = HuggingFaceDepth(Known(fov_deg=90.0), AS_IT_IS, "canonical")(video)
     # At 90 degrees the focal length is half the width, so z = f / (W * output) = 0.5 / output.
@@ -284,7 +297,7 @@ def test_canonical_depth_follows_the_focal_length():
     assert depth.K is not None and float(depth.K[0, 0, 0]) == pytest.approx(32, rel=1e-5)
 
 
-def test_users_field_of_view_wins():
+def test_users_field_of_view_wins() -> None:
     video = Video(_video(1, 48, 64).frames.repeat(2, 1, 1, 1), 24.0)
     own = HuggingFaceDepth(Known(fov_deg=90.0), AS_IT_IS, "canonical", fov_deg=53.130102)(video)
     # tan(53.13 / 2) = 1 / 2, so the focal length is one width.
@@ -292,7 +305,7 @@ def test_users_field_of_view_wins():
     assert own.K is not None and float(own.K[0, 0, 0]) == pytest.approx(64, rel=1e-4)
 
 
-def test_frames_are_made_consistent():
+def test_frames_are_made_consistent() -> None:
     video = _video(8, 96, 128)
     estimator = HuggingFaceDepth(Known(jitter=0.2), AS_IT_IS, "relative")
     raw, _ = HuggingFaceDepth(Known(jitter=0.2), AS_IT_IS, "relative").disparity(video)
@@ -300,12 +313,12 @@ def test_frames_are_made_consistent():
     assert after < 0.5 * before, (before, after)
 
 
-def test_no_such_folder_is_said():
+def test_no_such_folder_is_said() -> None:
     with pytest.raises(FileNotFoundError, match="No depth checkpoint"):
         load_depth_estimator("huggingface:/nowhere/at/all")
 
 
-def test_pickles_are_refused(checkpoints, tmp_path):
+def test_pickles_are_refused(checkpoints: Path, tmp_path: Path) -> None:
     model, processor = _dpt()
     model.config.save_pretrained(tmp_path)
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
@@ -314,7 +327,7 @@ def test_pickles_are_refused(checkpoints, tmp_path):
         HuggingFaceDepth.from_pretrained(str(tmp_path))
 
 
-def test_missing_tensor_is_named(tmp_path, caplog):
+def test_missing_tensor_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)
     model, processor = _dpt()
     state = model.state_dict()

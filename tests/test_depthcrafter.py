@@ -2,13 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from diffusers import AutoencoderKLTemporalDecoder, EulerDiscreteScheduler
-from diffusers.pipelines.stable_video_diffusion.pipeline_stable_video_diffusion import (
-    _resize_with_antialiasing,
-)
+from diffusers.pipelines.stable_video_diffusion import pipeline_stable_video_diffusion
 from safetensors.torch import load_file, save_file
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
@@ -39,7 +38,7 @@ def _weights(part: str) -> dict[str, torch.Tensor]:
     return {name: value.float() for name, value in state.items()}
 
 
-def _tiny(**settings) -> DepthCrafter:
+def _tiny(**settings: Any) -> DepthCrafter:
     unet = PerFrameUNet(**CONFIG["unet"])
     vae = AutoencoderKLTemporalDecoder(**CONFIG["vae"])
     clip = CLIPVisionModelWithProjection(CLIPVisionConfig(**CONFIG["clip"]))
@@ -74,14 +73,14 @@ def _disparities_apart(a: Depth, b: Depth) -> float:
     return _apart(1 / a.z, 1 / b.z)
 
 
-def test_unet_gives_the_released_velocity(golden):
+def test_unet_gives_the_released_velocity(golden: dict[str, torch.Tensor]) -> None:
     unet = _tiny().unet
     names = ("sample", "timestep", "context", "added_time_ids")
     out = unet(*(golden[f"unet.{name}"] for name in names))
     assert _apart(out, golden["unet.out"]) < 2e-5
 
 
-def test_every_frame_reads_its_own_context(golden):
+def test_every_frame_reads_its_own_context(golden: dict[str, torch.Tensor]) -> None:
     unet = _tiny().unet
     sample, timestep, context, ids = (
         golden[f"unet.{name}"] for name in ("sample", "timestep", "context", "added_time_ids")
@@ -94,7 +93,9 @@ def test_every_frame_reads_its_own_context(golden):
     assert difference[1:].min() > difference[0]
 
 
-def test_image_embeddings_are_the_released_ones(golden, frames):
+def test_image_embeddings_are_the_released_ones(
+    golden: dict[str, torch.Tensor], frames: torch.Tensor
+) -> None:
     assert _apart(_tiny().embed(frames, SIZE), golden["clip_embeddings"]) < TOLERANCE
 
 
@@ -106,7 +107,14 @@ def test_image_embeddings_are_the_released_ones(golden, frames):
         ("windows_guided", 6, 2, 1.2),
     ],
 )
-def test_equal_to_the_released_pipeline(golden, frames, case, window, overlap, guidance):
+def test_equal_to_the_released_pipeline(
+    golden: dict[str, torch.Tensor],
+    frames: torch.Tensor,
+    case: str,
+    window: int,
+    overlap: int,
+    guidance: float,
+) -> None:
     crafter = _tiny(steps=3, window=window, overlap=overlap, guidance=guidance)
     generator = torch.Generator().manual_seed(SEED)
     image_latents = crafter.encode(frames, SIZE, generator)
@@ -116,7 +124,7 @@ def test_equal_to_the_released_pipeline(golden, frames, case, window, overlap, g
     assert _apart(pictures, golden[f"{case}.frames"]) < TOLERANCE
 
 
-def test_noise_is_drawn_in_the_released_order(golden):
+def test_noise_is_drawn_in_the_released_order(golden: dict[str, torch.Tensor]) -> None:
     generator = torch.Generator().manual_seed(SEED)
     # Chunks of eight frames draw what one call for the whole clip draws.
     chunks = [torch.randn(n, 3, *SIZE, generator=generator) for n in (8, 2)]
@@ -129,7 +137,7 @@ def test_noise_is_drawn_in_the_released_order(golden):
 @pytest.mark.parametrize(
     ("case", "near", "far"), [("default", 1e-4, 1e4), ("near3_far50", 3.0, 50.0)]
 )
-def test_parity_depth_is_the_released_one(case, near, far):
+def test_parity_depth_is_the_released_one(case: str, near: float, far: float) -> None:
     tensors = load_file(GOLDEN / "modes/depth_postprocess.safetensors")
     disparity = tensors["pipeline_frames"].permute(0, 3, 1, 2).mean(dim=1, keepdim=True)
     expected = tensors[f"depths.{case}"]
@@ -137,14 +145,15 @@ def test_parity_depth_is_the_released_one(case, near, far):
     torch.testing.assert_close(parity_depth(disparity, near, far), expected, rtol=1e-6, atol=0)
 
 
-def test_parity_depth_of_one_value_is_far():
+def test_parity_depth_of_one_value_is_far() -> None:
     assert (parity_depth(torch.full((2, 1, 4, 4), 0.3)) == 1e4).all()
 
 
 @pytest.mark.parametrize("size", [(576, 1024), (1024, 576), (224, 300), (100, 2000), (320, 640)])
-def test_smooth_resize_is_that_of_stable_video_diffusion(size):
+def test_smooth_resize_is_that_of_stable_video_diffusion(size: tuple[int, int]) -> None:
     frames = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
-    expected = _resize_with_antialiasing(frames, (224, 224))
+    resize = vars(pipeline_stable_video_diffusion)["_resize_with_antialiasing"]
+    expected = resize(frames, (224, 224))
     # Two one-dimensional blurs in another order of additions.
     assert _apart(smooth_resize(frames, (224, 224)), expected) < 1e-6
 
@@ -160,11 +169,11 @@ def test_smooth_resize_is_that_of_stable_video_diffusion(size):
         ((10, 1000), (64, 1024)),
     ],
 )
-def test_working_size_keeps_the_shape(size, expected):
+def test_working_size_keeps_the_shape(size: tuple[int, int], expected: tuple[int, int]) -> None:
     assert working_size(*size) == expected
 
 
-def test_depth_has_the_clips_size_and_repeats(short):
+def test_depth_has_the_clips_size_and_repeats(short: Video) -> None:
     crafter = _tiny(steps=2, longest_side=64, seed=7)
     depth = crafter(short)
     assert depth.z.shape == (3, 1, *SIZE)
@@ -175,26 +184,26 @@ def test_depth_has_the_clips_size_and_repeats(short):
     )
 
 
-def test_seed_of_torch_is_left_alone(short):
+def test_seed_of_torch_is_left_alone(short: Video) -> None:
     crafter = _tiny(steps=1, longest_side=64)
     before = torch.get_rng_state()
     crafter(short)
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_one_frame_is_enough(frames):
+def test_one_frame_is_enough(frames: torch.Tensor) -> None:
     assert _tiny(steps=1, longest_side=64)(Video(frames[:1], 24.0)).z.shape == (1, 1, *SIZE)
 
 
-def test_parts_go_back_to_their_dtype(frames):
+def test_parts_go_back_to_their_dtype(frames: torch.Tensor) -> None:
     crafter = _tiny()
-    crafter.vae.to(torch.float16)
+    crafter.vae.half()
     latents = crafter.encode(frames[:2], SIZE, torch.Generator().manual_seed(0))
     assert latents.dtype == torch.float32 and bool(torch.isfinite(latents).all())
     assert crafter.vae.dtype == torch.float16
 
 
-def test_overlap_must_be_smaller_than_the_window():
+def test_overlap_must_be_smaller_than_the_window() -> None:
     with pytest.raises(ValueError, match="less than the window of 6 frames; got 6"):
         _tiny(window=6, overlap=6)
 
@@ -225,7 +234,7 @@ def weights(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_loads_the_released_layout(weights, short):
+def test_loads_the_released_layout(weights: Path, short: Video) -> None:
     loaded = DepthCrafter.from_pretrained(weights, steps=2, longest_side=64, seed=7)
     assert loaded.unet.dtype == loaded.vae.dtype == torch.float32
     # The weights are exact in float16, so nothing was lost on disk.
@@ -233,7 +242,7 @@ def test_loads_the_released_layout(weights, short):
     assert _disparities_apart(loaded(short), expected) < TOLERANCE
 
 
-def test_loads_by_name(weights):
+def test_loads_by_name(weights: Path) -> None:
     estimate = load_depth_estimator("depthcrafter", weights=weights, fov_deg=60.0, seed=1)
     # A strip, since the working size is 1024 wide for any clip.
     strip = torch.rand(1, 3, 8, 128, generator=torch.Generator().manual_seed(0))
@@ -242,13 +251,13 @@ def test_loads_by_name(weights):
     assert 1 <= float(depth.z.median()) <= 60
 
 
-def test_missing_weights_are_named(weights):
+def test_missing_weights_are_named(weights: Path) -> None:
     (weights / "DepthCrafter/config.json").unlink()
     with pytest.raises(FileNotFoundError, match="tencent/DepthCrafter"):
         load_depth_estimator("depthcrafter", weights=weights)
 
 
-def test_missing_tensor_is_named(weights):
+def test_missing_tensor_is_named(weights: Path) -> None:
     file = weights / "DepthCrafter/diffusion_pytorch_model.safetensors"
     state = load_file(file)
     del state["conv_in.bias"]
@@ -257,7 +266,7 @@ def test_missing_tensor_is_named(weights):
         load_depth_estimator("depthcrafter", weights=weights)
 
 
-def test_misshapen_tensor_is_named(weights):
+def test_misshapen_tensor_is_named(weights: Path) -> None:
     file = (
         weights / "stable-video-diffusion-img2vid-xt/vae/diffusion_pytorch_model.fp16.safetensors"
     )
@@ -268,7 +277,7 @@ def test_misshapen_tensor_is_named(weights):
         load_depth_estimator("depthcrafter", weights=weights)
 
 
-def test_pickles_are_refused(weights):
+def test_pickles_are_refused(weights: Path) -> None:
     file = weights / "DepthCrafter/diffusion_pytorch_model.safetensors"
     torch.save(load_file(file), file.with_suffix(".bin"))
     file.unlink()

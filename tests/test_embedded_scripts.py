@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -77,7 +78,7 @@ def test_a_table_tells_the_spread_over_seeds_and_pairs_scenes() -> None:
     assert lines[3] == "| no-static | 2 | 16.000 ± 0.707 (+0.500 ± 0.000) |"
 
 
-def run(finish, start: Path, out: Path, steps: int) -> None:
+def run(finish: Any, start: Path, out: Path, steps: int) -> None:
     settings = finish.Settings(
         out,
         samples=(start / "samples",),
@@ -94,7 +95,7 @@ def run(finish, start: Path, out: Path, steps: int) -> None:
     finish.finish(settings)
 
 
-def test_a_run_that_was_stopped_goes_on_exactly(finish, start: Path, tmp_path: Path) -> None:
+def test_a_run_that_was_stopped_goes_on_exactly(finish: Any, start: Path, tmp_path: Path) -> None:
     run(finish, start, tmp_path / "whole", 4)
     run(finish, start, tmp_path / "halves", 2)
     run(finish, start, tmp_path / "halves", 4)
@@ -109,7 +110,7 @@ def test_a_run_that_was_stopped_goes_on_exactly(finish, start: Path, tmp_path: P
     assert [line["loss"] for line in curves[0]] == [line["loss"] for line in curves[1]]
 
 
-def test_the_error_falls_and_the_model_loads(finish, start: Path, tmp_path: Path) -> None:
+def test_the_error_falls_and_the_model_loads(finish: Any, start: Path, tmp_path: Path) -> None:
     run(finish, start, tmp_path / "run", 30)
     curve = [line["logarithm"] for line in read_curve(tmp_path / "run")]
     assert sum(curve[-10:]) / 10 < sum(curve[:10]) / 10 - 0.1
@@ -120,7 +121,7 @@ def test_the_error_falls_and_the_model_loads(finish, start: Path, tmp_path: Path
     assert str(start) not in json.dumps(told)
 
 
-def test_windows_and_logarithms_are_what_they_say(finish) -> None:
+def test_windows_and_logarithms_are_what_they_say(finish: Any) -> None:
     frames = torch.rand(2, 3, 20, 30)
     pooled = torch.nn.functional.avg_pool2d(frames, 7, stride=1, padding=3, count_include_pad=False)
     means = finish.window_means(20, 7) @ frames @ finish.window_means(30, 7).T

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -84,6 +85,7 @@ def test_weights_come_back_from_half_precision(model: EmbeddedModel, tmp_path: P
     model.transformer.save_pretrained(tmp_path / "transformer")
     model.codec.save_pretrained(tmp_path / "codec")
     plain = EmbeddedModel.load(tmp_path)(pictures(), None, generator=seeded())
+    assert model.decoder is not None
     copy.deepcopy(model.decoder).half().save_pretrained(tmp_path / "decoder")
     made = EmbeddedModel.load(tmp_path)(pictures(), None, generator=seeded())
     assert made.dtype == torch.float32
@@ -101,7 +103,7 @@ class Recorder:
     def __init__(self) -> None:
         self.calls = []
 
-    def __call__(self, pictures: Pictures, reference: torch.Tensor, **call) -> torch.Tensor:
+    def __call__(self, pictures: Pictures, reference: torch.Tensor, **call: Any) -> torch.Tensor:
         self.calls.append(SimpleNamespace(pictures=pictures, reference=reference, **call))
         return pictures.filled + 0.2
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, Literal, NoReturn
 
 import pytest
 import torch
@@ -49,13 +50,13 @@ class Recorder:
     def __init__(self) -> None:
         self.calls = []
 
-    def __call__(self, **call) -> SimpleNamespace:
+    def __call__(self, **call: Any) -> SimpleNamespace:
         self.calls.append(SimpleNamespace(**call))
         frames = torch.where(call["visible"], call["render"], torch.tensor(0.5))
         return SimpleNamespace(frames=frames)
 
 
-def generator(pipeline: Recorder, **settings) -> DiffusionGenerator:
+def generator(pipeline: Recorder, **settings: Any) -> DiffusionGenerator:
     return DiffusionGenerator(
         pipeline, lambda: lambda video: "a cat", GeneratorSettings(**settings)
     )
@@ -106,7 +107,7 @@ def test_any_size_and_length_reaches_the_model_in_a_form_it_takes() -> None:
 
 
 def test_a_given_prompt_calls_no_captioner() -> None:
-    def never() -> None:
+    def never() -> NoReturn:
         raise AssertionError("captioner was loaded")
 
     maker = DiffusionGenerator(Recorder(), never, GeneratorSettings(prompt="a dog"))
@@ -132,7 +133,7 @@ def test_a_killed_run_takes_up_after_the_last_window(tmp_path: Path) -> None:
     expected, _ = generator(whole)(long, Stages())
 
     class Killed(Recorder):
-        def __call__(self, **call) -> SimpleNamespace:
+        def __call__(self, **call: Any) -> SimpleNamespace:
             if len(self.calls) == 2:
                 raise KeyboardInterrupt
             return super().__call__(**call)
@@ -151,10 +152,10 @@ def test_true_pixels_are_kept_where_that_is_asked_for() -> None:
     visible[..., 20:] = False
     one = replace(one, view=Render(one.video.frames, one.depth.z, visible))
 
-    def invert(**call) -> SimpleNamespace:
+    def invert(**call: Any) -> SimpleNamespace:
         return SimpleNamespace(frames=1 - call["render"])
 
-    def made(blend: str) -> torch.Tensor:
+    def made(blend: Literal["auto", "on", "off"]) -> torch.Tensor:
         how = DiffusionGenerator(invert, lambda: lambda v: "", GeneratorSettings(blend=blend))
         return how(one, Stages())[0]
 

@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,8 +25,7 @@ from iphone_tree import (
     write_som,
 )
 
-from trajectorycrafter.geometry.cameras import Cameras, intrinsics
-from trajectorycrafter.geometry.transforms import rigid, rotation_y
+from trajectorycrafter.geometry.cameras import Cameras, intrinsics, rigid, rotation_y
 from trajectorycrafter.lab.evaluation.iphone.benchmark import (
     compared,
     evaluate_iphone,
@@ -392,16 +392,18 @@ def test_the_default_columns_have_dino_and_the_quoted_rows(
     found = evaluate_iphone(trees["som"], tmp_path, protocol, tmp_path / "out", weights=tmp_path)
     assert only(found).values["dino"] == pytest.approx(0, abs=1e-5)
     assert {"psnr", "ssim", "dino", "lpips", "frames"} == {c.name for c in found.columns}
-    paper = [q for q in found.quoted if q.row == "TrajectoryCrafter" and "Tab. 1" in q.source]
+    paper = [q for q in found.quoted if q.row == "TrajectoryCrafter" and "Tab. 1" in q.quoted_from]
     assert paper[0].values == {"psnr": 14.24, "ssim": 0.417, "lpips": 0.519}
+    assert found.about["protocol"]["source"] == protocol.origin
+    assert list(found.about["protocol"])[:3] == ["name", "source", "mask"]
 
 
 def test_quoted_rows_have_sources_and_never_cross_the_mask() -> None:
-    assert all(row.source and row.values for row in QUOTED)
+    assert all(row.quoted_from and row.values for row in QUOTED)
     full, masked = quoted_for(PROTOCOLS["cognvs"]), quoted_for(PROTOCOLS["som-masked"])
     assert len(full) + len(masked) == len(QUOTED)
     assert {13.06} == {r.values["psnr"] for r in full if r.row == "TrajectoryCrafter"
-                       and "Vista4D" in r.source}  # fmt: skip
+                       and "Vista4D" in r.quoted_from}  # fmt: skip
     assert any(r.values.get("psnr_som") == 16.96 for r in masked)
     assert "ssim_uniform7" in full[0].values
 
@@ -415,7 +417,7 @@ def test_quoted_rows_have_sources_and_never_cross_the_mask() -> None:
         ({"step": 0}, "at least 1"),
     ],
 )
-def test_axes_that_cannot_be_meant_are_refused(axes: dict, message: str) -> None:
+def test_axes_that_cannot_be_meant_are_refused(axes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         varied(SIMPLE, **axes)
 

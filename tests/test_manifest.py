@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -195,7 +196,9 @@ paths = st.one_of(
 @settings(max_examples=40, deadline=None)
 @given(lines=st.lists(st.tuples(paths, st.none() | texts, st.none() | texts), min_size=1))
 def test_what_is_written_reads_back(
-    lines: list, suffix: str, tmp_path_factory: pytest.TempPathFactory
+    lines: list[tuple[dict[str, Any], str | None, str | None]],
+    suffix: str,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     folder = tmp_path_factory.getbasetemp() / "round"
     folder.mkdir(exist_ok=True)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import get_args
+from typing import Any, get_args
 from zipfile import ZipFile
 
 import numpy as np
@@ -23,7 +23,6 @@ from PIL import Image
 from trajectorycrafter.geometry.cameras import Cameras, intrinsics, static_cameras
 from trajectorycrafter.lab.synthetic.meshes import shapes, textures
 from trajectorycrafter.lab.synthetic.meshes.catalogue import (
-    Split,
     catalogue,
     kinds,
     load_mesh,
@@ -33,7 +32,8 @@ from trajectorycrafter.lab.synthetic.meshes.catalogue import (
 from trajectorycrafter.lab.synthetic.meshes.motion import Flutter, Gait, Motion, Sway
 from trajectorycrafter.lab.synthetic.meshes.plot import ARC_DEG, ELEVATION_DEG, SLACK, Plot
 from trajectorycrafter.lab.synthetic.meshes.renderer import Body, camera_matrix
-from trajectorycrafter.lab.synthetic.meshes.scene import MeshScene, Place
+from trajectorycrafter.lab.synthetic.meshes.scene import MeshScene
+from trajectorycrafter.lab.synthetic.shared import Place, Split
 
 SHELL = {"floor", "ceiling", "wall", "land", "path", "sky", "treeline"}
 MADE = {*SHELL, "house", "ball", "tree", "cloth", "pole", "figure", "box"}
@@ -50,8 +50,8 @@ ITEMS = [
     ("cup", "Kitchen", (8, 8, 10)),
 ]
 """Name, category, and width, depth and height in centimetres."""
-CUBE = "".join(f"v {x} {y} {z}\n" for x in (0, 2) for y in (0, 2) for z in (0, 2))
-CUBE += "vt 0 0\nvt 1 0\nvt 1 1\n"
+CORNERS = "".join(f"v {x} {y} {z}\n" for x in (0, 2) for y in (0, 2) for z in (0, 2))
+CUBE = f"{CORNERS}vt 0 0\nvt 1 0\nvt 1 1\n"
 FACES = ["1 2 4", "1 4 3", "5 7 8", "5 8 6", "1 5 6", "1 6 2", "3 4 8", "3 8 7", "1 3 7", "1 7 5"]
 
 
@@ -155,7 +155,9 @@ def test_splits_have_their_shares_and_never_change() -> None:
 
 
 @pytest.mark.parametrize("place", ["room", "ground"])
-def test_scenes_of_different_splits_share_no_model_and_no_picture(assets: Path, place) -> None:
+def test_scenes_of_different_splits_share_no_model_and_no_picture(
+    assets: Path, place: Place
+) -> None:
     names, pictures = {}, {}
     for split in get_args(Split):
         scenes = [made(assets, s, split, place) for s in range(2)]
@@ -188,7 +190,7 @@ def test_missing_catalogues_say_what_to_get(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("split", "place"), [("all", "room"), ("train", "sea")])
-def test_unknown_choices_are_refused(assets: Path, split, place) -> None:
+def test_unknown_choices_are_refused(assets: Path, split: Any, place: Any) -> None:
     with pytest.raises(Exception, match=r"Expected one of|Expected type"):
         MeshScene.make(0, split=split, place=place, assets=assets)
 
@@ -244,7 +246,7 @@ def test_a_scene_follows_from_its_seed_alone(assets: Path) -> None:
 
 @pytest.mark.parametrize("place", ["room", "ground"])
 @pytest.mark.parametrize("seed", range(4))
-def test_things_move_and_people_walk(assets: Path, place, seed: int) -> None:
+def test_things_move_and_people_walk(assets: Path, place: Place, seed: int) -> None:
     scene = made(assets, seed, "train", place)
     objects = [b for b in scene.bodies if b.name not in SHELL and b.name != "house"]
     assert 5 <= len(objects) <= 50
@@ -281,7 +283,7 @@ def inside_box(body: Body, places: np.ndarray, time: float, margin: float) -> np
 
 @pytest.mark.parametrize("place", ["room", "ground"])
 @pytest.mark.parametrize("seed", range(4))
-def test_the_cameras_arc_is_free(assets: Path, place, seed: int) -> None:
+def test_the_cameras_arc_is_free(assets: Path, place: Place, seed: int) -> None:
     scene = made(assets, seed, "train", place)
     cameras = arc(scene, np.random.default_rng(seed), 400) * [1, -1, -1] + [0, scene.eye, 0]
     assert (cameras[:, 1] > 0.1).all()
@@ -337,7 +339,13 @@ def test_a_plot_keeps_ways_apart() -> None:
     focal=st.tuples(st.floats(50, 300), st.floats(50, 300)),
     center=st.tuples(st.floats(20, 140), st.floats(20, 76)),
 )  # fmt: skip
-def test_the_camera_matrix_agrees_with_cameras(angles, shift, points, focal, center) -> None:
+def test_the_camera_matrix_agrees_with_cameras(
+    angles: tuple[float, ...],
+    shift: tuple[float, ...],
+    points: list[tuple[float, ...]],
+    focal: tuple[float, float],
+    center: tuple[float, float],
+) -> None:
     x, y, z = (torch.tensor(a, dtype=torch.float64) for a in angles)
     skew = torch.zeros(3, 3, dtype=torch.float64)
     skew[2, 1], skew[0, 2], skew[1, 0] = x, y, z

@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from trajectorycrafter.lab.evaluation import perceptual
-from trajectorycrafter.lab.evaluation.perceptual import BACKBONES, Net, dino_distance, load_lpips
+from trajectorycrafter.lab.evaluation.dino import dino_distance
+from trajectorycrafter.lab.evaluation.perceptual import BACKBONES, Net, load_lpips
 
 NETS: list[Net] = ["alex", "vgg"]
 # Both run the same float32 operations; sums over channels may be ordered differently.
@@ -23,19 +24,20 @@ CLOSE = 1e-6
 
 def torchvision_layers(net: str) -> nn.Sequential:
     """The `features` of torchvision's networks, written from its published layer tables."""
+    table: list[tuple[int, int, int, int, int] | None] = []  # None is a pooling
     if net == "alex":
-        table = [(3, 64, 11, 4, 2), "pool", (64, 192, 5, 1, 2), "pool", (192, 384, 3, 1, 1)]
-        table += [(384, 256, 3, 1, 1), (256, 256, 3, 1, 1), "pool"]
+        table += [(3, 64, 11, 4, 2), None, (64, 192, 5, 1, 2), None, (192, 384, 3, 1, 1)]
+        table += [(384, 256, 3, 1, 1), (256, 256, 3, 1, 1), None]
         pool = nn.MaxPool2d(kernel_size=3, stride=2)
     else:
-        table, inward = [], 3
+        inward = 3
         for width in (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0):
-            table.append((inward, width, 3, 1, 1) if width else "pool")
+            table.append((inward, width, 3, 1, 1) if width else None)
             inward = width or inward
         pool = nn.MaxPool2d(kernel_size=2, stride=2)
     layers: list[nn.Module] = []
     for row in table:
-        layers += [pool] if row == "pool" else [nn.Conv2d(*row), nn.ReLU(inplace=True)]
+        layers += [pool] if row is None else [nn.Conv2d(*row), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)
 
 
@@ -76,7 +78,7 @@ def lpips(monkeypatch: pytest.MonkeyPatch) -> Any:
             return types.SimpleNamespace(features=random_features(net))
 
         setattr(models, name, network)
-    torchvision.models = models  # pyright: ignore[reportAttributeAccessIssue]
+    vars(torchvision)["models"] = models
     monkeypatch.setitem(sys.modules, "torchvision", torchvision)
     monkeypatch.setitem(sys.modules, "torchvision.models", models)
     for name in [name for name in sys.modules if name.split(".")[0] == "lpips"]:
@@ -188,12 +190,12 @@ def test_the_cache_of_torch_hub_is_used(
         return state_of("alex")
 
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", hub)
-    perceptual._network.cache_clear()
+    perceptual.lpips_network.cache_clear()
     expected = load_lpips("alex", weights).compute(*pair(), None)
     assert torch.equal(load_lpips("alex").compute(*pair(), None), expected)
     load_lpips("alex")
     assert asked == [("https://download.pytorch.org/models/alexnet-owt-7be5be79.pth", True, True)]
-    perceptual._network.cache_clear()
+    perceptual.lpips_network.cache_clear()
 
 
 def test_no_cache_and_no_network_say_what_to_do(
@@ -204,7 +206,7 @@ def test_no_cache_and_no_network_say_what_to_do(
 
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", hub)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    perceptual._network.cache_clear()
+    perceptual.lpips_network.cache_clear()
     with pytest.raises(FileNotFoundError, match=r"vgg16-397923af.pth: it is not in .*no route"):
         load_lpips("vgg")
 

@@ -7,12 +7,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trajectorycrafter.geometry.cameras import Cameras, intrinsics, static_cameras
+from trajectorycrafter.geometry.cameras import (
+    Cameras,
+    intrinsics,
+    look_at,
+    rigid,
+    rotation_x,
+    rotation_y,
+    static_cameras,
+)
+from trajectorycrafter.geometry.interpolation import smoothed
 from trajectorycrafter.geometry.keyframes import Keyframe
 from trajectorycrafter.geometry.pivot import keyframe_at, turned_about
-from trajectorycrafter.geometry.smoothing import smoothed
 from trajectorycrafter.geometry.trajectories import Trajectory
-from trajectorycrafter.geometry.transforms import look_at, rigid, rotation_x, rotation_y
 
 ANGLE = st.floats(-175, 175)
 SHIFT = st.floats(-2, 2)
@@ -29,7 +36,9 @@ def cameras_of(key: Keyframe, radius: float, pivot: torch.Tensor | None = None) 
 
 @settings(max_examples=60, deadline=None)
 @given(ANGLE, st.floats(-85, 85), ANGLE, SHIFT, SHIFT, SHIFT, st.booleans())
-def test_every_pose_has_a_keyframe_that_stands_there(el, az, roll, right, up, dolly, pivoted):
+def test_every_pose_has_a_keyframe_that_stands_there(
+    el: float, az: float, roll: float, right: float, up: float, dolly: float, pivoted: bool
+) -> None:
     pivot = torch.tensor([0.7, -0.4, 5.0]) if pivoted else None
     key = Keyframe(elevation_deg=el, azimuth_deg=az, roll_deg=roll, right=right, up=up, dolly=dolly)
     pose = cameras_of(key, 2.5, pivot)

@@ -4,9 +4,11 @@ from trajectorycrafter.config.redirect import DepthSettings, GeneratorSettings, 
 from trajectorycrafter.job.plan import Estimate, duration, hole_bar, planned, transformer_gflop
 
 
-def stages(depth: str, model: str, *, frames: int = 49, **generator: float) -> dict[str, Estimate]:
+def stages(
+    depth: str, model: str, *, frames: int = 49, guidance: float = 6.0
+) -> dict[str, Estimate]:
     settings = RedirectSettings(
-        depth=DepthSettings(depth), generator=GeneratorSettings(model, **generator)
+        depth=DepthSettings(depth), generator=GeneratorSettings(model, guidance=guidance)
     )
     found = planned(settings, 49, frames, (384, 672), gflops=100.0)
     return {estimate.stage: estimate for estimate in found}

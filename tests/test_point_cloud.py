@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from trajectorycrafter.geometry.cameras import Cameras, intrinsics, static_cameras
-from trajectorycrafter.geometry.transforms import look_at
+from trajectorycrafter.geometry.cameras import Cameras, intrinsics, look_at, static_cameras
 from trajectorycrafter.rendering.point_cloud import flying_pixels, lift, write_ply
 from trajectorycrafter.video.clip import Depth, Video
 
@@ -98,7 +97,9 @@ def test_ply_holds_the_valid_points(tmp_path: Path) -> None:
     cloud = lift(*clip(z), cameras(2))
     path = write_ply(cloud, tmp_path / "cloud.ply", moment=1)
     header, body = path.read_bytes().split(b"end_header\n", 1)
-    count = int(re.search(rb"element vertex (\d+)", header).group(1))
+    found = re.search(rb"element vertex (\d+)", header)
+    assert found is not None
+    count = int(found[1])
     assert count == HEIGHT * WIDTH - 5
     kind = [(c, "<f4") for c in "xyz"] + [(c, "u1") for c in "rgb"]
     vertices = np.frombuffer(body, dtype=kind)

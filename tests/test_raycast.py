@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 from reference.slow_raycast import slow_ground, slow_hits, slow_nearest, slow_room
 
 from trajectorycrafter.geometry.cameras import Cameras
-from trajectorycrafter.lab.synthetic.layout import Place, RayLight
-from trajectorycrafter.lab.synthetic.materials import (
-    material,
-)
+from trajectorycrafter.lab.synthetic.layout import RayLight
+from trajectorycrafter.lab.synthetic.materials import material
 from trajectorycrafter.lab.synthetic.posing import pose
 from trajectorycrafter.lab.synthetic.raycast import BALL, BOX, CYLINDER, SKY
 from trajectorycrafter.lab.synthetic.scene import RayScene
+from trajectorycrafter.lab.synthetic.shared import Place
 from trajectorycrafter.lab.synthetic.takes import steady
 from trajectorycrafter.lab.synthetic.things import Solid, Thing, ThingMotion
 
@@ -65,7 +64,9 @@ TURNS = st.tuples(*[st.floats(-3.1, 3.1)] * 3)
 
 @given(st.sampled_from([BOX, BALL, CYLINDER]), SIZES, TURNS, st.floats(-40, 40))
 @settings(max_examples=60, deadline=None)
-def test_rays_meet_parts_where_a_search_finds_them(kind, size, turn, azimuth) -> None:
+def test_rays_meet_parts_where_a_search_finds_them(
+    kind: int, size: tuple[float, float, float], turn: tuple[float, float, float], azimuth: float
+) -> None:
     part = Solid(kind, (0.1, -0.2, 0.1), size, MATERIAL, turn)
     scene = small_scene(part)
     check_depth(scene, steady(scene.pivot, 1, (14, 22), azimuth, 5.0), 0.0)

@@ -22,7 +22,7 @@ from trajectorycrafter.lab.evaluation.real4d import (
 from trajectorycrafter.lab.evaluation.run import evaluate
 from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.lab.synthetic.takes import steady
-from trajectorycrafter.video.clip import Depth
+from trajectorycrafter.video.clip import Depth, Video
 
 SIZE = (240, 320)
 SCENE = RayScene.make(5, place="room")
@@ -73,7 +73,7 @@ def settings(rig: Path, monkeypatch: pytest.MonkeyPatch) -> Real4D:
     return Real4D(data=rig.parent, size=(120, 160), frames=3, stride=1, methods=("render", "fill"))
 
 
-def guess(video) -> Depth:
+def guess(video: Video) -> Depth:
     """True depth of cam01, in an unknown scale and shift of disparity."""
     depth = SCENE.render(CAMERAS["cam01"].resized(120, 160), TIMES)[1]
     return Depth(1 / (3.0 / depth.z + 0.2), depth.valid)[: len(video)]

@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,9 +15,11 @@ from trajectorycrafter.geometry.cameras import (
     Cameras,
     focal_from_fov,
     intrinsics,
+    rigid,
+    rotation_x,
+    rotation_y,
     static_cameras,
 )
-from trajectorycrafter.geometry.transforms import rigid, rotation_x, rotation_y
 from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.rendering.point_cloud import DynamicPointCloud, lift
 from trajectorycrafter.rendering.render import (
@@ -45,9 +48,9 @@ def orbit(theta: Tensor, phi: Tensor, dr: Tensor, x: Tensor, y: Tensor, radius: 
 
 def half_pixel(K: Tensor) -> Tensor:
     """The released system's K has pixel centres at whole numbers."""
-    K = K.clone()
-    K[:, :2, 2] += 0.5
-    return K
+    moved = K.clone()
+    moved[:, :2, 2] += 0.5
+    return moved
 
 
 def warper_cloud() -> DynamicPointCloud:
@@ -102,7 +105,9 @@ def test_released_render_with_a_source_mask() -> None:
     check_share(view, WARPER["inmask.warped_frame"], WARPER["inmask.mask"])
 
 
-def mode_shot(mode: str, frames: int, radius: float, pose: list[float]) -> tuple[list, Cameras]:
+def mode_shot(
+    mode: str, frames: int, radius: float, pose: list[float]
+) -> tuple[list[int], Cameras]:
     """Source frame and camera of every output frame of a released mode."""
     poses = 20 if mode == "direct" else frames
     part = torch.linspace(0, 1, poses)
@@ -270,6 +275,7 @@ def test_there_and_back_again_loses_only_what_was_hidden() -> None:
     assert ((ratio - 1).abs() < 0.02).float().mean() > 0.95
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_many_frames_equal_one_by_one() -> None:
     scene, count = RayScene.make(1, place="room"), 5
     source = SOURCE[[0] * count]
@@ -286,5 +292,6 @@ def test_wrong_calls_say_what_to_do() -> None:
     cloud = lift(*RayScene.make(0, place="room").render(SOURCE, torch.zeros(1), samples=1), SOURCE)
     with pytest.raises(ValueError, match=r"1 moments and 2 cameras.*cloud\[source_frame\]"):
         render(cloud, SOURCE[[0, 0]])
+    unknown: Any = "fast"
     with pytest.raises(Exception, match="mode"):
-        render(cloud, SOURCE, mode="fast")
+        render(cloud, SOURCE, mode=unknown)

@@ -286,6 +286,8 @@ def test_write_report_leaves_three_whole_files(swept: Evaluation, tmp_path: Path
     write_report(swept, out)
     assert sorted(p.name for p in out.iterdir()) == ["report.html", "report.json", "report.md"]
     assert read_evaluation(out / "report.json") == swept
+    (quoted,) = json.loads((out / "report.json").read_text())["quoted"]
+    assert list(quoted) == ["row", "values", "source"]
     assert (out / "report.md").read_text() == markdown(swept)
 
 
@@ -370,7 +372,9 @@ def test_file_names_are_safe_and_differ(one: str, two: str) -> None:
 # -------------------------------------------------------------------------------------- comparison
 
 
-def pair_of(gains: list[float], column: str = "psnr", hard: float = 10.0) -> tuple:
+def pair_of(
+    gains: list[float], column: str = "psnr", hard: float = 10.0
+) -> tuple[Evaluation, Evaluation]:
     """Two evaluations of one row whose clips differ by `gains`, on clips of very unequal ease."""
     a = [Entry("fill", f"c{i}", {}, {column: hard * i}) for i in range(len(gains))]
     b = [dataclasses.replace(e, values={column: e.values[column] + g}) for e, g in zip(a, gains)]

@@ -2,7 +2,9 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -20,6 +22,8 @@ from trajectorycrafter.config.redirect import (
 from trajectorycrafter.geometry.presets import preset
 from trajectorycrafter.geometry.trajectory_files import write_trajectory
 from trajectorycrafter.job.reshoot import OUTPUTS, default_size, make_trajectory
+from trajectorycrafter.rendering.shot import Shot
+from trajectorycrafter.runtime.stages import Stages
 from trajectorycrafter.video.clip import Depth, Video
 from trajectorycrafter.video.reading import DEMO_CLIP, clip_path, probe
 
@@ -39,7 +43,9 @@ def left_behind(out: Path) -> list[str]:
     return [p.name for p in found if p.name not in whole or "partial" in p.name]
 
 
-def test_redirect_writes_everything(clip: Clip, tmp_path: Path, capsys) -> None:
+def test_redirect_writes_everything(
+    clip: Clip, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "out"
     assert cli.run(arguments(clip, out)) == 0
     said = capsys.readouterr().out
@@ -135,7 +141,11 @@ def no_file(clip: Clip, tmp: Path) -> tuple[list[str], str]:
     return args, "nowhere.mp4"
 
 
-def file_of(content: bytes):
+Case = Callable[[Clip, Path], tuple[list[str], str]]
+"""Writes a bad clip or depth into a folder; gives the arguments and what the message says."""
+
+
+def file_of(content: bytes) -> Case:
     def case(clip: Clip, tmp: Path) -> tuple[list[str], str]:
         (tmp / "bad.mp4").write_bytes(content)
         args = arguments(clip, tmp / "out")
@@ -177,10 +187,10 @@ def empty_folder(clip: Clip, tmp: Path) -> tuple[list[str], str]:
     return args, "images"
 
 
-def depth_with(change):
+def depth_with(change: Callable[[dict[str, np.ndarray]], str]) -> Case:
     def case(clip: Clip, tmp: Path) -> tuple[list[str], str]:
         z = clip.depth.z.clone()
-        arrays = {"z": z.numpy(), "K": clip.cameras.K.numpy().copy()}
+        arrays: dict[str, Any] = {"z": z.numpy(), "K": clip.cameras.K.numpy().copy()}
         expected = change(arrays)
         np.savez(tmp / "depth.npz", **arrays)
         args = arguments(clip, tmp / "out")
@@ -190,45 +200,45 @@ def depth_with(change):
     return case
 
 
-def all_nan(arrays) -> str:
+def all_nan(arrays: dict[str, np.ndarray]) -> str:
     arrays["z"][:] = np.nan
     return "depth"
 
 
-def negative(arrays) -> str:
+def negative(arrays: dict[str, np.ndarray]) -> str:
     arrays["z"][:] = -1
     return "depth"
 
 
-def zero(arrays) -> str:
+def zero(arrays: dict[str, np.ndarray]) -> str:
     arrays["z"][:] = 0
     return "depth"
 
 
-def wrong_shape(arrays) -> str:
+def wrong_shape(arrays: dict[str, np.ndarray]) -> str:
     arrays["z"] = arrays["z"][:, :, :10, :10]
     return "10"
 
 
-def wrong_count(arrays) -> str:
+def wrong_count(arrays: dict[str, np.ndarray]) -> str:
     arrays["z"] = arrays["z"][:4]
     arrays["K"] = arrays["K"][:4]
     return "4"
 
 
-def singular(arrays) -> str:
+def singular(arrays: dict[str, np.ndarray]) -> str:
     arrays["K"][:, 0, 0] = 0
     return "K"
 
 
-def with_args(expected: str, *more: str, camera: str | None = "orbit-right"):
+def with_args(expected: str, *more: str, camera: str | None = "orbit-right") -> Case:
     def case(clip: Clip, tmp: Path) -> tuple[list[str], str]:
         return arguments(clip, tmp / "out", *more, camera=camera), expected
 
     return case
 
 
-def text_path(text: str, expected: str):
+def text_path(text: str, expected: str) -> Case:
     def case(clip: Clip, tmp: Path) -> tuple[list[str], str]:
         (tmp / "path.txt").write_text(text)
         more = ("--trajectory", str(tmp / "path.txt"))
@@ -300,7 +310,7 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD.values(), ids=BAD.keys())
 def test_bad_input_is_told_clearly_and_leaves_nothing(
-    clip: Clip, tmp_path: Path, case, capsys
+    clip: Clip, tmp_path: Path, case: Case, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if case is BAD["device"] and torch.cuda.is_available():
         pytest.skip("this machine has the device")
@@ -332,10 +342,10 @@ def test_an_earlier_result_stays_until_the_new_one_is_whole(
     assert cli.run(arguments(clip, out)) == 0
     before = {p.name: p.read_bytes() for p in out.iterdir()}
 
-    def stop(*args, **kwargs):
+    def stop(*args: object, **kwargs: object):
         raise KeyboardInterrupt
 
-    def broken(*args, **kwargs):
+    def broken(*args: object, **kwargs: object):
         raise ValueError("this clip cannot be used")
 
     for failure in (stop, broken):
@@ -353,7 +363,9 @@ def test_an_earlier_result_stays_until_the_new_one_is_whole(
 
 
 @pytest.mark.parametrize("which", ["clip", "depth", "trajectory", "folder", "linked"])
-def test_what_a_run_reads_is_never_replaced(clip: Clip, tmp_path: Path, which: str, capsys) -> None:
+def test_what_a_run_reads_is_never_replaced(
+    clip: Clip, tmp_path: Path, which: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "out"
     out.mkdir()
     args = arguments(clip, out, "--overwrite", camera=None if which == "trajectory" else "dolly-in")
@@ -397,9 +409,9 @@ def test_demo_is_the_shipped_clip_and_a_folder_of_that_name_is_spelled_out(
 
 
 def test_a_full_disk_leaves_no_half_file(
-    clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+    clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def full(*args, **kwargs):
+    def full(*args: object, **kwargs: object):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("trajectorycrafter.job.reshoot.write_depth", full)
@@ -409,9 +421,9 @@ def test_a_full_disk_leaves_no_half_file(
 
 
 def test_an_output_that_cannot_be_written_is_told_before_long_work(
-    clip: Clip, capsys, monkeypatch: pytest.MonkeyPatch
+    clip: Clip, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def never(*args, **kwargs):
+    def never(*args: object, **kwargs: object):
         raise AssertionError("began to work")
 
     monkeypatch.setattr("trajectorycrafter.job.pipeline.lift", never)
@@ -420,11 +432,11 @@ def test_an_output_that_cannot_be_written_is_told_before_long_work(
 
 
 def test_a_stopped_run_resumes_at_its_stage(
-    clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+    clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
 
-    def stop(*args, **kwargs):
+    def stop(*args: object, **kwargs: object):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -453,9 +465,9 @@ def test_a_stopped_run_resumes_at_its_stage(
 
 
 def test_an_unforeseen_failure_is_one_line_and_code_1(
-    clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+    clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(*args, **kwargs):
+    def broken(*args: object, **kwargs: object):
         raise RuntimeError("the sky fell")
 
     monkeypatch.setattr("trajectorycrafter.job.pipeline.lift", broken)
@@ -489,7 +501,7 @@ def test_own_estimators_and_generators_plug_in(clip: Clip) -> None:
     def estimator(video: Video) -> Depth:
         return clip.depth
 
-    def generator(shot, stages):
+    def generator(shot: Shot, stages: Stages):
         return shot.view.frames * 0 + 0.25, None
 
     crafter = TrajectoryCrafter(generator, estimator)
@@ -498,7 +510,7 @@ def test_own_estimators_and_generators_plug_in(clip: Clip) -> None:
     assert result.shot.view.visible.float().mean() > 0.9
 
 
-def test_doctor_reports(capsys, tmp_path: Path) -> None:
+def test_doctor_reports(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert cli.run(["doctor"]) == 0
     said = capsys.readouterr().out
     for word in ("torch", "fill: ready", "5b: weights", "orbit-right", "GFLOP/s"):
@@ -506,6 +518,6 @@ def test_doctor_reports(capsys, tmp_path: Path) -> None:
     assert cli.run(["doctor", "--weights", str(tmp_path / "none")]) == 2
 
 
-def test_help_is_there(capsys) -> None:
+def test_help_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["redirect", "--help"]) == 0
     assert "--camera" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from trajectorycrafter.runtime.run_folder import (
 OURS = ("run.json", "video.mp4", "old.txt", "media", "shard-*.tar")
 
 
-def begin(out: Path, value: int = 1, **how: bool) -> RunFolder:
+def begin(out: Path, value: int = 1, **how: Any) -> RunFolder:
     return claim(out, "run.json", {"seed": value, "log": 1}, ours=OURS, held="a run", **how)
 
 
@@ -67,7 +68,7 @@ def test_a_swap_that_is_killed_anywhere_is_completed(
     folder = begin(tmp_path, 2, overwrite=True)
     write(folder.work, "new", ("video.mp4", "media/b", "shard-1.tar"))
 
-    def dying(source, target) -> None:
+    def dying(source: Path, target: Path) -> None:
         if left[0] == 0:
             raise KeyboardInterrupt
         left[0] -= 1

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ from trajectorycrafter.rendering.render import Render
 from trajectorycrafter.video.clip import Video
 
 
-def make(name: str, kind: Kind = "dynamic", memory: bool = True, size=(10, 14)) -> Sample:
+def make(
+    name: str, kind: Kind = "dynamic", memory: bool = True, size: tuple[int, int] = (10, 14)
+) -> Sample:
     """A sample of noise, drawn from its name."""
     generator = torch.Generator().manual_seed(sum(name.encode()))
 
@@ -215,7 +218,7 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return a, b
 
 
-def ids(samples) -> list[str]:
+def ids(samples: Iterable[Sample]) -> list[str]:
     return [sample.info["id"].split("#")[0] for sample in samples]
 
 
@@ -223,7 +226,7 @@ def first(dataset: SampleDataset, count: int) -> list[str]:
     return ids(sample for _, sample in zip(range(count), dataset))
 
 
-def test_an_epoch_has_every_sample_once_in_a_new_order(sets) -> None:
+def test_an_epoch_has_every_sample_once_in_a_new_order(sets: tuple[Path, Path]) -> None:
     stream = first(SampleDataset(sets), 40)
     assert sorted(stream[:20]) == sorted(stream[20:]) and len(set(stream)) == 20
     assert stream[:20] != stream[20:]
@@ -234,7 +237,7 @@ def test_an_epoch_has_every_sample_once_in_a_new_order(sets) -> None:
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
-def test_ranks_share_the_stream(sets, ranks: int) -> None:
+def test_ranks_share_the_stream(sets: tuple[Path, Path], ranks: int) -> None:
     whole = first(SampleDataset(sets), 20)
     parts = [
         ids(SampleDataset(sets, rank=rank, world_size=ranks, epochs=1)) for rank in range(ranks)
@@ -244,7 +247,7 @@ def test_ranks_share_the_stream(sets, ranks: int) -> None:
         assert part == whole[rank::ranks][: 20 // ranks]
 
 
-def test_kinds_and_folders_are_mixed_by_weight(sets) -> None:
+def test_kinds_and_folders_are_mixed_by_weight(sets: tuple[Path, Path]) -> None:
     drawn = Counter(
         s[0] for s in first(SampleDataset(sets, kinds={"static": 3, "dynamic": 1}), 300)
     )
@@ -261,7 +264,7 @@ def test_kinds_and_folders_are_mixed_by_weight(sets) -> None:
 
 
 @pytest.mark.parametrize("taken", [1, 7, 20, 33])
-def test_the_stream_resumes_exactly(sets, taken: int) -> None:
+def test_the_stream_resumes_exactly(sets: tuple[Path, Path], taken: int) -> None:
     def dataset() -> SampleDataset:
         return SampleDataset(sets, kinds={"static": 1, "dynamic": 1}, seed=5)
 
@@ -273,7 +276,7 @@ def test_the_stream_resumes_exactly(sets, taken: int) -> None:
     assert first(resumed, 50 - taken) == whole[taken:]
 
 
-def test_the_dataset_counts_what_it_gives_without_workers(sets) -> None:
+def test_the_dataset_counts_what_it_gives_without_workers(sets: tuple[Path, Path]) -> None:
     dataset = SampleDataset(sets)
     stream = iter(dataset)
     seen = ids(next(stream) for _ in range(6))
@@ -282,7 +285,7 @@ def test_the_dataset_counts_what_it_gives_without_workers(sets) -> None:
     assert seen + first(resumed, 5) == first(SampleDataset(sets), 11)
 
 
-def test_another_number_of_ranks_goes_on_where_all_stood(sets) -> None:
+def test_another_number_of_ranks_goes_on_where_all_stood(sets: tuple[Path, Path]) -> None:
     dataset = SampleDataset(sets, rank=1, world_size=2)
     state = dataset.state_dict(taken=6)
     alone = SampleDataset(sets)
@@ -296,7 +299,9 @@ def test_another_number_of_ranks_goes_on_where_all_stood(sets) -> None:
 
 @given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 3), st.integers(0, 5))
 @settings(max_examples=40, deadline=None)
-def test_loader_workers_do_not_change_the_stream(workers, batch, ranks, batches_done) -> None:
+def test_loader_workers_do_not_change_the_stream(
+    workers: int, batch: int, ranks: int, batches_done: int
+) -> None:
     """What a loader does: batch k comes from worker k modulo their number."""
     dataset: Any = object.__new__(SampleDataset)
     dataset.rows, dataset.world_size, dataset.batch, dataset.epochs = [None] * 23, ranks, batch, 3
@@ -310,14 +315,14 @@ def test_loader_workers_do_not_change_the_stream(workers, batch, ranks, batches_
     assert loaded == list(range(dataset._taken, 3 * 23 // ranks))
 
 
-def test_a_loader_with_workers_gives_the_same(sets) -> None:
+def test_a_loader_with_workers_gives_the_same(sets: tuple[Path, Path]) -> None:
     dataset = SampleDataset(sets, epochs=1, batch=2)
     loader = DataLoader(dataset, batch_size=2, num_workers=2, collate_fn=ids)
     loaded = [name for batch in loader for name in batch]
     assert loaded == ids(SampleDataset(sets, epochs=1))
 
 
-def test_messages_of_the_stream(sets, tmp_path: Path) -> None:
+def test_messages_of_the_stream(sets: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="rank=2"):
         SampleDataset(sets, rank=2, world_size=2)
     with pytest.raises(ValueError, match="share is more than 0"):

@@ -3,23 +3,26 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from trajectorycrafter.depth.from_file import write_depth
+from trajectorycrafter.depth.estimator import load_depth_estimator
 from trajectorycrafter.geometry.cameras import (
     Cameras,
     focal_from_fov,
     intrinsics,
+    rigid_inverse,
+    rotation_y,
 )
-from trajectorycrafter.geometry.trajectory_files import write_trajectory
-from trajectorycrafter.geometry.transforms import rigid_inverse, rotation_y
+from trajectorycrafter.geometry.trajectory_files import read_trajectory, write_trajectory
 from trajectorycrafter.lab.synthetic.materials import Material
 from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.source_cameras import NAMES, load_source_cameras
 from trajectorycrafter.video.clip import Depth, Video
+from trajectorycrafter.video.depth_npz import write_depth
 
 FRAMES, HEIGHT, WIDTH = 4, 6, 8
 K = intrinsics(9.0, HEIGHT, WIDTH, FRAMES)
@@ -53,31 +56,52 @@ def _from_first(cameras: Cameras) -> torch.Tensor:
     return cameras.world_to_camera @ torch.linalg.inv(cameras.world_to_camera[:1])
 
 
-def test_static_stands_at_the_origin_with_the_depths_lens(video, depth):
+def test_static_stands_at_the_origin_with_the_depths_lens(video: Video, depth: Depth) -> None:
     found = load_source_cameras()(video, depth)
     assert torch.equal(found.world_to_camera, torch.eye(4).repeat(FRAMES, 1, 1))
     assert torch.equal(found.K, K) and (found.height, found.width) == (HEIGHT, WIDTH)
 
 
 @pytest.mark.parametrize("name", ["static", "colmap"])
-def test_depth_without_a_lens_is_refused(video, depth, name):
+def test_depth_without_a_lens_is_refused(video: Video, depth: Depth, name: str) -> None:
     with pytest.raises(ValueError, match="without intrinsics"):
         load_source_cameras(name)(video, replace(depth, K=None))
 
 
-def test_singular_lens_is_refused(video, depth):
+def test_singular_lens_is_refused(video: Video, depth: Depth) -> None:
     with pytest.raises(ValueError, match="singular"):
         load_source_cameras("static")(video, replace(depth, K=torch.zeros_like(K)))
 
 
-def test_cameras_of_a_depth_file(video, depth, cameras, tmp_path):
+def test_cameras_of_a_depth_file(
+    video: Video, depth: Depth, cameras: Cameras, tmp_path: Path
+) -> None:
     path = write_depth(depth, tmp_path / "depth.npz", cameras)
     found = load_source_cameras(f"file:{path}")(video, depth)
     torch.testing.assert_close(found.world_to_camera, _from_first(cameras), rtol=0, atol=1e-6)
     torch.testing.assert_close(found.K, K)
 
 
-def test_camera_to_world_and_three_rows(video, depth, cameras, tmp_path):
+def test_readers_know_the_home_folder(
+    video: Video,
+    depth: Depth,
+    cameras: Cameras,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_depth(depth, tmp_path / "depth.npz", cameras)
+    write_trajectory(cameras, tmp_path / "path.json")
+    assert torch.equal(load_depth_estimator("file:~/depth.npz")(video).z, depth.z)
+    for name in ("depth.npz", "path.json"):
+        found = load_source_cameras(f"file:~/{name}")(video, depth)
+        torch.testing.assert_close(found.world_to_camera, _from_first(cameras), rtol=0, atol=1e-5)
+    assert len(read_trajectory("~/path.json")) == FRAMES
+
+
+def test_camera_to_world_and_three_rows(
+    video: Video, depth: Depth, cameras: Cameras, tmp_path: Path
+) -> None:
     path = tmp_path / "cameras.npz"
     np.savez(path, camera_to_world=cameras.camera_to_world[:, :3].numpy())
     found = load_source_cameras(f"file:{path}")(video, depth)
@@ -85,7 +109,9 @@ def test_camera_to_world_and_three_rows(video, depth, cameras, tmp_path):
     assert torch.equal(found.K, K)
 
 
-def test_lens_of_another_picture_size_is_scaled(video, depth, cameras, tmp_path):
+def test_lens_of_another_picture_size_is_scaled(
+    video: Video, depth: Depth, cameras: Cameras, tmp_path: Path
+) -> None:
     path = tmp_path / "cameras.npz"
     twice = K.clone()
     twice[:, :2] *= 2
@@ -95,7 +121,9 @@ def test_lens_of_another_picture_size_is_scaled(video, depth, cameras, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["path.json", "path.tum"])
-def test_cameras_of_a_trajectory_file(video, depth, cameras, tmp_path, name):
+def test_cameras_of_a_trajectory_file(
+    video: Video, depth: Depth, cameras: Cameras, tmp_path: Path, name: str
+) -> None:
     path = write_trajectory(cameras, tmp_path / name)
     found = load_source_cameras(f"file:{path}")(video, depth)
     # Text formats keep six to nine digits.
@@ -103,7 +131,9 @@ def test_cameras_of_a_trajectory_file(video, depth, cameras, tmp_path, name):
     torch.testing.assert_close(found.K, K)
 
 
-def test_wrong_number_of_cameras(video, depth, cameras, tmp_path):
+def test_wrong_number_of_cameras(
+    video: Video, depth: Depth, cameras: Cameras, tmp_path: Path
+) -> None:
     path = write_depth(depth[[0, 1]], tmp_path / "depth.npz", cameras[[0, 1]])
     with pytest.raises(ValueError, match=r"depth\.npz holds 2 cameras but the clip has 4 frames"):
         load_source_cameras(f"file:{path}")(video, depth)
@@ -122,13 +152,15 @@ def test_wrong_number_of_cameras(video, depth, cameras, tmp_path):
         ),
     ],
 )
-def test_unusable_camera_file_says_why(video, depth, tmp_path, arrays, said):
+def test_unusable_camera_file_says_why(
+    video: Video, depth: Depth, tmp_path: Path, arrays: dict[str, Any], said: str
+) -> None:
     np.savez(tmp_path / "cameras.npz", **arrays)
     with pytest.raises(ValueError, match=said):
         load_source_cameras(f"file:{tmp_path / 'cameras.npz'}")(video, depth)
 
 
-def test_missing_file_is_said_at_once():
+def test_missing_file_is_said_at_once() -> None:
     with pytest.raises(FileNotFoundError, match="absent"):
         load_source_cameras("file:/absent.npz")
 
@@ -137,13 +169,15 @@ def test_missing_file_is_said_at_once():
     ("name", "nearest"),
     [("statik", "static"), ("colmp", "colmap"), ("colmap:fast", "colmap"), ("file", "file:PATH")],
 )
-def test_unknown_name_suggests_the_nearest(name, nearest):
+def test_unknown_name_suggests_the_nearest(name: str, nearest: str) -> None:
     with pytest.raises(ValueError, match=f"Did you mean {nearest}") as error:
         load_source_cameras(name)
     assert all(known in str(error.value) for known in NAMES)
 
 
-def test_own_cameras_by_module_and_attribute(video, depth, tmp_path, monkeypatch):
+def test_own_cameras_by_module_and_attribute(
+    video: Video, depth: Depth, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "my_cameras_of_the_test.py").write_text(
         "from trajectorycrafter.source_cameras import static_source as mine\n"
     )
@@ -156,7 +190,7 @@ def test_own_cameras_by_module_and_attribute(video, depth, tmp_path, monkeypatch
         load_source_cameras("no_such_module_here:mine")
 
 
-def test_colmap_names_its_extra(monkeypatch):
+def test_colmap_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pycolmap", None)
     with pytest.raises(ValueError, match=r'pip install "trajectorycrafter\[poses\]"'):
         load_source_cameras("colmap")
@@ -202,7 +236,7 @@ def _first(depth: Depth, frames: int) -> Depth:
     return Depth(depth.z[:frames], depth.valid[:frames], depth.K[:frames])
 
 
-def test_colmap_finds_the_path_in_the_depths_units(filmed):
+def test_colmap_finds_the_path_in_the_depths_units(filmed: tuple[Video, Depth, Cameras]) -> None:
     video, depth, cameras = filmed
     found = load_source_cameras("colmap")(video, replace(depth, z=3 * depth.z))
     third = found.world_to_camera.clone()
@@ -212,8 +246,9 @@ def test_colmap_finds_the_path_in_the_depths_units(filmed):
     assert degrees < 0.3 and place < 0.04, (degrees, place)
 
 
-def test_colmap_refines_a_wrong_focal_length(filmed):
+def test_colmap_refines_a_wrong_focal_length(filmed: tuple[Video, Depth, Cameras]) -> None:
     video, depth, cameras = filmed
+    assert depth.K is not None
     wrong = depth.K.clone()
     wrong[:, 0, 0] *= 1.2
     wrong[:, 1, 1] *= 1.2
@@ -222,7 +257,7 @@ def test_colmap_refines_a_wrong_focal_length(filmed):
     assert float(found.K[0, 0, 0]) == pytest.approx(float(cameras.K[0, 0, 0]), rel=0.03)
 
 
-def test_colmap_fills_frames_that_could_not_be_placed(filmed):
+def test_colmap_fills_frames_that_could_not_be_placed(filmed: tuple[Video, Depth, Cameras]) -> None:
     video, depth, cameras = filmed
     frames = video.frames.clone()
     # Nothing to be seen in the middle, at the start and at the end.
@@ -236,7 +271,9 @@ def test_colmap_fills_frames_that_could_not_be_placed(filmed):
 
 
 @pytest.mark.parametrize("what", ["still", "blank"])
-def test_colmap_says_when_there_is_no_motion_to_find(filmed, what):
+def test_colmap_says_when_there_is_no_motion_to_find(
+    filmed: tuple[Video, Depth, Cameras], what: str
+) -> None:
     video, depth, _ = filmed
     frames = (
         video.frames[:1].repeat(6, 1, 1, 1)
@@ -247,14 +284,16 @@ def test_colmap_says_when_there_is_no_motion_to_find(filmed, what):
         load_source_cameras("colmap")(Video(frames, 24.0), _first(depth, 6))
 
 
-def test_colmap_needs_some_frames(filmed):
+def test_colmap_needs_some_frames(filmed: tuple[Video, Depth, Cameras]) -> None:
     video, depth, _ = filmed
     short = Video(video.frames[:2], 24.0)
     with pytest.raises(ValueError, match="at least 3 frames; got 2"):
         load_source_cameras("colmap")(short, _first(depth, 2))
 
 
-def test_colmap_leaves_no_files_behind(filmed, tmp_path, monkeypatch):
+def test_colmap_leaves_no_files_behind(
+    filmed: tuple[Video, Depth, Cameras], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _, depth, _ = filmed
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     blank = Video(torch.full((3, 3, 180, 240), 0.5), 24.0)

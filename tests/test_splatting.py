@@ -1,6 +1,7 @@
 """The splats against the released numbers, against each other, and on cases worked by hand."""
 
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -68,7 +69,9 @@ def test_projection_is_the_released_warpers(frame: int) -> None:
 
 @pytest.mark.parametrize("splat", [splat_released, splat_released_torch])
 @pytest.mark.parametrize("frame", FRAMES)
-def test_released_splat_on_the_golden_flow(splat, frame: int) -> None:
+def test_released_splat_on_the_golden_flow(
+    splat: Callable[..., tuple[torch.Tensor, ...]], frame: int
+) -> None:
     image, depth, visible = splat(golden_points(frame), HEIGHT, WIDTH)
     assert torch.equal(visible, GOLDEN["plain.mask"][frame].bool())
     signed = torch.where(visible, image * 2 - 1, -1.0)
@@ -78,11 +81,14 @@ def test_released_splat_on_the_golden_flow(splat, frame: int) -> None:
 
 
 @pytest.mark.parametrize("splat", [splat_released, splat_released_torch])
-def test_released_splat_equals_its_slow_twin(splat) -> None:
+def test_released_splat_equals_its_slow_twin(
+    splat: Callable[..., tuple[torch.Tensor, ...]],
+) -> None:
     points = random_points(0)
     image, depth, visible = splat(points, 24, 32)
-    arrays = (points.x, points.y, points.z, points.colors, points.size > 0)
-    want = slow_splat_released(*(p.numpy() for p in arrays), 24, 32)
+    x, y, z = points.x.numpy(), points.y.numpy(), points.z.numpy()
+    valid = (points.size > 0).numpy()
+    want = slow_splat_released(x, y, z, points.colors.numpy(), valid, 24, 32)
     assert (visible[0].numpy() == want[2]).all()
     # Sums of float32 in another order, over weights of very different size.
     assert abs(image.numpy() - want[0]).max() < 1e-4

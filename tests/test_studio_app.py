@@ -12,7 +12,7 @@ import trajectorycrafter
 from trajectorycrafter.cli import run
 from trajectorycrafter.config.redirect import RedirectSettings
 from trajectorycrafter.config.studio import StudioServer
-from trajectorycrafter.geometry.transforms import look_at, rigid_inverse
+from trajectorycrafter.geometry.cameras import look_at, rigid_inverse
 from trajectorycrafter.studio.app import Sessions, launch
 from trajectorycrafter.studio.library import Library
 from trajectorycrafter.studio.preparing import Preparer

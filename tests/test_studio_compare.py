@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from browser import chromium
@@ -18,9 +19,8 @@ from trajectorycrafter.config.redirect import (
     RedirectSettings,
 )
 from trajectorycrafter.job.reshoot import OUTPUTS, redirect
-from trajectorycrafter.studio.answers import GALLERY, result_url
+from trajectorycrafter.studio.answers import GALLERY, gallery_page
 from trajectorycrafter.studio.compare import add_comparison, write_page
-from trajectorycrafter.studio.gallery import gallery_page
 from trajectorycrafter.studio.job_records import JobSpec, StudioJob, write_job
 from trajectorycrafter.studio.jobs import Queue
 from trajectorycrafter.studio.library import Library
@@ -70,7 +70,7 @@ def studio(done: StudioJob) -> Iterator[Studio]:
     running.stop()
 
 
-def page_data(page: str) -> dict:
+def page_data(page: str) -> dict[str, Any]:
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page)
     assert found is not None
     return json.loads(found[1])
@@ -95,7 +95,7 @@ def test_the_page_names_its_neighbours_and_nothing_else(run: Path) -> None:
 
 
 def test_names_are_text_and_never_markup(run: Path, done: StudioJob) -> None:
-    for page in ((run / "compare.html").read_text(), gallery_page([done], result_url)):
+    for page in ((run / "compare.html").read_text(), gallery_page([done])):
         assert "<img src=x" not in page and "&lt;img src=x" in page
 
 
@@ -120,13 +120,13 @@ def test_the_gallery_tells_how_jobs_stand(done: StudioJob) -> None:
     running = replace(done, state="running", progress=JobProgress("depth", 0.256, 75.0))
     failed = replace(done, state="failed", message="no <room>")
     waiting = replace(done, state="queued")
-    page = gallery_page([waiting, running, failed, done], result_url)
+    page = gallery_page([waiting, running, failed, done])
     assert "depth, 26 %, about 75 s left" in page and "no &lt;room&gt;" in page
     assert page.count("<video") == 1 and 'http-equiv="refresh"' in page
     assert f'href="/results/{done.id}/video.mp4?download=1"' in page
-    finished = gallery_page([done], result_url)
+    finished = gallery_page([done])
     assert 'http-equiv="refresh"' not in finished
-    assert "Nothing yet" in gallery_page([], result_url)
+    assert "Nothing yet" in gallery_page([])
 
 
 def test_gallery_and_comparison_in_a_browser(

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -31,6 +32,8 @@ from trajectorycrafter.geometry.presets import preset
 from trajectorycrafter.geometry.trajectory_files import read_trajectory, write_trajectory
 from trajectorycrafter.job.pipeline import TrajectoryCrafter
 from trajectorycrafter.job.reshoot import redirect
+from trajectorycrafter.rendering.shot import Shot
+from trajectorycrafter.runtime.stages import Stages
 from trajectorycrafter.studio.job_records import JobSpec, StudioJob, read_job, write_job
 from trajectorycrafter.studio.jobs import Queue
 from trajectorycrafter.studio.library import Library, User
@@ -74,16 +77,21 @@ def png(size: int) -> bytes:
     return kept.getvalue().ljust(size, b"\0")
 
 
+def current(queue: Queue, job: StudioJob) -> StudioJob:
+    """The job as it stands now."""
+    now = queue.job(job.id, job.spec.user)
+    assert now is not None
+    return now
+
+
 def ended(queue: Queue, job: StudioJob, states: tuple[str, ...] = ()) -> StudioJob:
     """The job when it has ended, or stands in one of `states`."""
     until = time.monotonic() + PATIENCE_S
-    while time.monotonic() < until:
-        now = queue.job(job.id, job.spec.user)
-        assert now is not None
-        if now.ended or now.state in states:
-            return now
+    while not ((now := current(queue, job)).ended or now.state in states):
+        if time.monotonic() > until:
+            raise AssertionError(f"still {now.state} after {PATIENCE_S} s: {now.progress}")
         time.sleep(0.02)
-    raise AssertionError(f"still {now.state} after {PATIENCE_S} s: {now.progress}")
+    return now
 
 
 # ------------------------------------------------------------------------------------- a whole job
@@ -95,11 +103,10 @@ def test_jobs_run_one_by_one_and_the_exported_path_gives_the_same_video(
     first = queue.submit(spec(clip, user, tmp_path, "first"))
     second = queue.submit(spec(clip, user, tmp_path, "second", amount=5.0))
     assert [job.state for job in queue.jobs(user.id)] == ["queued", "queued"]
-    assert (queue.ahead(first), queue.ahead(second)) == (0, 1)
     queue.start()
     fractions, states = [], set()
-    while not (now := queue.job(first.id, user.id)).ended:  # type: ignore[union-attr]
-        states.add((now.state, queue.job(second.id, user.id).state))  # type: ignore[union-attr]
+    while not (now := current(queue, first)).ended:
+        states.add((now.state, current(queue, second).state))
         if now.progress is not None:
             fractions.append(now.progress.fraction)
         time.sleep(0.02)
@@ -211,7 +218,7 @@ def test_a_job_that_was_running_goes_on_after_a_restart(
 ) -> None:
     job = queue.submit(spec(clip, user, tmp_path))
 
-    def broken(shot, stages):
+    def broken(shot: Shot, stages: Stages):
         raise RuntimeError("the power is gone")
 
     crafter = TrajectoryCrafter(broken, settings=job.spec.settings)
@@ -281,8 +288,9 @@ def test_a_killed_server_takes_its_worker_along_and_its_jobs_go_on(
 def test_a_worker_ends_with_its_input(tmp_path: Path) -> None:
     worker = Worker(tmp_path / "log")
     assert worker.alive
-    worker._process.stdin.close()  # type: ignore[union-attr]
-    assert worker._process.wait(60) == 0
+    assert worker.process.stdin is not None
+    worker.process.stdin.close()
+    assert worker.process.wait(60) == 0
     assert not worker.alive
     worker.close()
 
@@ -361,7 +369,7 @@ def test_a_trajectory_may_be_a_document_or_any_format(
     ],
 )
 def test_what_cannot_run_is_told_before_it_waits(
-    queue: Queue, user: User, clip: Clip, tmp_path: Path, change: dict, told: str
+    queue: Queue, user: User, clip: Clip, tmp_path: Path, change: dict[str, Any], told: str
 ) -> None:
     if "cuda" in str(change) and torch.cuda.is_available():
         pytest.skip("this machine has what the job asks for")

@@ -23,9 +23,9 @@ from trajectorycrafter.config.redirect import (
     GeneratorSettings,
     RedirectSettings,
 )
+from trajectorycrafter.geometry.cameras import look_at
 from trajectorycrafter.geometry.keyframes import Keyframe
-from trajectorycrafter.geometry.trajectory_files import read_trajectory
-from trajectorycrafter.geometry.transforms import look_at
+from trajectorycrafter.geometry.trajectory_files import TrajectoryFormat, read_trajectory
 from trajectorycrafter.job.reshoot import make_trajectory
 from trajectorycrafter.studio.editing import Design, History, TimePlan
 from trajectorycrafter.studio.preparing import Preparer
@@ -334,7 +334,10 @@ def test_the_exported_json_is_the_very_path(session: Session, tmp_path: Path) ->
         assert torch.equal(cameras.K, session.cameras.K), name
         assert torch.equal(read.source_frame, session.path.source_frame), name
         ours, theirs = session.path.reference_frames, read.reference_frames
-        assert (ours is None and theirs is None) or torch.equal(ours, theirs), name
+        if ours is None or theirs is None:
+            assert ours is theirs, name
+        else:
+            assert torch.equal(ours, theirs), name
 
 
 def test_keys_stay_editable_through_a_file(session: Session) -> None:
@@ -353,10 +356,10 @@ def test_keys_stay_editable_through_a_file(session: Session) -> None:
 
 
 @pytest.mark.parametrize("format", [f for f in FORMAT_SUFFIX if f != "released"])
-def test_every_format_goes_out_and_comes_back(session: Session, format: str) -> None:
+def test_every_format_goes_out_and_comes_back(session: Session, format: TrajectoryFormat) -> None:
     session.editor.choose_preset("orbit-up", 12.0)
     before = session.cameras
-    name, data = session.editor.export(format)  # pyright: ignore[reportArgumentType]
+    name, data = session.editor.export(format)
     assert name.endswith(FORMAT_SUFFIX[format])
     session.editor.choose_preset("static")
     session.editor.import_path(name, data)
@@ -424,7 +427,7 @@ def moving(clip: Clip, preparer: Preparer, tmp_path: Path) -> Session:
 
 
 def test_stabilising_takes_the_tremble_away(moving: Session) -> None:
-    moving.editor.stabilise(3.0)
+    moving.editor.stabilize(3.0)
 
     def rough(centers: torch.Tensor) -> float:
         return float(centers.diff(n=2, dim=0).norm(dim=1).mean())
@@ -435,7 +438,7 @@ def test_stabilising_takes_the_tremble_away(moving: Session) -> None:
 
 def test_a_standing_camera_has_nothing_to_stabilise(session: Session) -> None:
     with pytest.raises(ValueError, match="find its motion first"):
-        session.editor.stabilise(3.0)
+        session.editor.stabilize(3.0)
 
 
 def test_keys_stand_in_the_world_though_the_source_moves(moving: Session) -> None:
@@ -448,7 +451,9 @@ def test_keys_stand_in_the_world_though_the_source_moves(moving: Session) -> Non
     )
 
 
-def test_the_camera_of_another_video_is_followed(session: Session, clip: Clip, moving: Session):
+def test_the_camera_of_another_video_is_followed(
+    session: Session, clip: Clip, moving: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Found:
         """Gives the moving session's clip for whatever is asked."""
 
@@ -456,7 +461,7 @@ def test_the_camera_of_another_video_is_followed(session: Session, clip: Clip, m
             assert settings.camera.source == "colmap"
             return moving.clip
 
-    session._preparer = Found()  # pyright: ignore[reportAttributeAccessIssue]
+    monkeypatch.setattr(session, "_preparer", Found())
     session.copy_camera(clip.path, "other")
     scale = session.clip.radius / moving.clip.radius
     torch.testing.assert_close(

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,18 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trajectorycrafter.geometry.cameras import Cameras
-from trajectorycrafter.lab.synthetic.layout import CLIP_S, Place
-from trajectorycrafter.lab.synthetic.materials import (
-    CATALOGUE,
-    SPLITS,
-    Split,
-    draw_number,
-    material,
-    split_of,
-)
+from trajectorycrafter.lab.synthetic.layout import CLIP_S
+from trajectorycrafter.lab.synthetic.materials import CATALOGUE, draw_number, material, split_of
 from trajectorycrafter.lab.synthetic.posing import balls_around, pose, thing_to_world
 from trajectorycrafter.lab.synthetic.raycast import BALL, BOX
 from trajectorycrafter.lab.synthetic.scene import RayScene
+from trajectorycrafter.lab.synthetic.shared import SPLITS, Place, Split
 from trajectorycrafter.lab.synthetic.takes import around, steady, swung
 from trajectorycrafter.lab.synthetic.things import DESIGNS, Kit, Thing, ThingMotion
 
@@ -65,6 +60,7 @@ RECORDED: dict[tuple[Place, Split], tuple[float, float, float]] = {
 
 
 @pytest.mark.parametrize("place, split", RECORDED)
+@pytest.mark.usefixtures("two_threads")
 def test_pictures_are_the_same_on_every_machine(place: Place, split: Split) -> None:
     """Mean colour, its spread and mean disparity as recorded; scores count on these pictures."""
     scene = scene_of(5, place, split)
@@ -94,7 +90,7 @@ def test_every_number_is_of_one_split() -> None:
 def test_splits_share_no_material_and_no_design() -> None:
     """A material's place in its pattern and a thing's measures tell its number."""
 
-    def contents(split: Split) -> tuple[set, set]:
+    def contents(split: Split) -> tuple[set[Any], set[Any]]:
         scenes = [scene_of(seed, place, split) for seed in range(8) for place in PLACES_OF]
         things = [thing for scene in scenes for thing in scene.things]
         worn = [part.material for thing in things for part in thing.parts]

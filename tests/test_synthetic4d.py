@@ -1,19 +1,31 @@
 """Synthetic-4D runs small, resumes, and its recorded numbers hold."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partialmethod
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from trajectorycrafter.config.evaluation import Synthetic4D
 from trajectorycrafter.lab.evaluation import synthetic4d
-from trajectorycrafter.lab.evaluation.records import Evaluation, read_evaluation, summarise
+from trajectorycrafter.lab.evaluation.cases import Case
+from trajectorycrafter.lab.evaluation.records import (
+    Entry,
+    Evaluation,
+    read_evaluation,
+    summarize,
+)
 from trajectorycrafter.lab.evaluation.run import evaluate
 from trajectorycrafter.lab.evaluation.synthetic4d import NAMED, cases, evaluate_synthetic4d
+from trajectorycrafter.lab.synthetic.scene import RayScene
+from trajectorycrafter.video.clip import Depth
 
-SUBSET = Synthetic4D(scenes=4, ranges=(20, 40), named=False, depth=("exact",), shown=1)
+SUBSET = Synthetic4D(scenes=2, ranges=(20, 40), named=False, frames=9, depth=("exact",), shown=1)
+"""A source that stands and one that is held by hand."""
 
 
 @pytest.fixture(scope="module")
@@ -23,16 +35,16 @@ def subset(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Evaluation]:
 
 
 def mean(found: Evaluation, row: str, column: str) -> float:
-    return next(m.mean for m in summarise(found, by=()) if (m.row, m.column) == (row, column))
+    return next(m.mean for m in summarize(found, by=()) if (m.row, m.column) == (row, column))
 
 
 RECORDED = {
-    ("render, released", "psnr"): 12.84,
-    ("render, released", "psnr_seen"): 24.568,
-    ("render", "psnr"): 12.296,
-    ("fill", "psnr"): 21.161,
-    ("fill", "psnr_holes"): 16.178,
-    ("fill", "ssim"): 0.756,
+    ("render, released", "psnr"): 13.161,
+    ("render, released", "psnr_seen"): 24.974,
+    ("render", "psnr"): 12.603,
+    ("fill", "psnr"): 21.941,
+    ("fill", "psnr_holes"): 17.0,
+    ("fill", "ssim"): 0.789,
 }
 """Means over the subset as measured; content, renderer, fill and metrics all show in them."""
 
@@ -60,7 +72,7 @@ def test_the_report_is_written_with_players(subset: tuple[Path, Evaluation]) -> 
 
 
 def test_wider_paths_have_more_holes(subset: tuple[Path, Evaluation]) -> None:
-    holes = {m.group["range"]: m.mean for m in summarise(subset[1], ["range"])
+    holes = {m.group["range"]: m.mean for m in summarize(subset[1], ["range"])
              if m.column == "holes" and m.row == "fill"}  # fmt: skip
     assert holes["20"] < holes["40"]
 
@@ -76,7 +88,7 @@ def test_a_stopped_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     made: list[str] = []
     score = synthetic4d.score_methods
 
-    def counted(*args, **options):
+    def counted(*args: Any, **options: Any) -> list[Entry]:
         entries = score(*args, **options)
         made.extend(entry.row for entry in entries)
         return entries
@@ -90,14 +102,14 @@ def test_a_stopped_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_failing_scene_is_told_and_the_rest_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make = synthetic4d._scene
+    make = synthetic4d.cases
 
-    def fails(seed, place, meshes):
-        if seed == synthetic4d.FIRST_SEED:
+    def fails(scene: str, settings: Synthetic4D) -> Iterator[tuple[Case, Depth]]:
+        if scene == "scene 000":
             raise RuntimeError("no such scene")
-        return make(seed, place, meshes)
+        return make(scene, settings)
 
-    monkeypatch.setattr(synthetic4d, "_scene", fails)
+    monkeypatch.setattr(synthetic4d, "cases", fails)
     found = evaluate_synthetic4d(tmp_path, SMALL)
     assert [e.error for e in found.entries if e.error] == ["RuntimeError: no such scene"]
     assert {e.clip for e in found.entries if not e.error} == {"scene 001"}
@@ -113,7 +125,11 @@ def test_cases_are_the_same_each_time() -> None:
 
 
 @pytest.mark.parametrize("name", list(NAMED)[:2])
-def test_named_scenes_move_their_source_and_not_their_targets(name: str) -> None:
+def test_named_scenes_move_their_source_and_not_their_targets(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One ray a pixel: neither cameras nor depth depend on how smooth the colors are.
+    monkeypatch.setattr(RayScene, "render", partialmethod(RayScene.render, samples=1))
     both = list(cases(name, SUBSET))
     assert len(both) == 2
     for case, depth in both:

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference.slow_raycast import slow_nearest
 
-from trajectorycrafter.lab.synthetic.layout import Place
 from trajectorycrafter.lab.synthetic.posing import pose
 from trajectorycrafter.lab.synthetic.scene import RayScene
+from trajectorycrafter.lab.synthetic.shared import Place
 from trajectorycrafter.lab.synthetic.takes import handheld, seen_from, steady, swung
 from trajectorycrafter.video.clip import Depth
 
@@ -23,7 +23,9 @@ PIVOTS = st.tuples(st.just(0.0), st.floats(0.1, 1.1), st.floats(3.0, 6.0))
 
 @given(PIVOTS, st.floats(-80, 80), st.floats(-5, 20), st.floats(0.8, 1.2))
 @settings(deadline=None)
-def test_cameras_around_the_pivot(pivot, azimuth: float, elevation: float, distance: float) -> None:
+def test_cameras_around_the_pivot(
+    pivot: tuple[float, float, float], azimuth: float, elevation: float, distance: float
+) -> None:
     cameras = steady(pivot, 2, SIZE, azimuth, elevation, distance)
     middle = torch.tensor(pivot)
     pixel, depth = cameras.project(middle.expand(2, 1, 3))

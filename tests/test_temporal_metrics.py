@@ -11,10 +11,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trajectorycrafter.lab.evaluation import temporal
-from trajectorycrafter.lab.evaluation.temporal import flicker, frame_difference, warping_error
+from trajectorycrafter.lab.evaluation.temporal import (
+    flicker,
+    frame_difference,
+    unoccluded,
+    warping_error,
+)
 from trajectorycrafter.lab.evaluation.vmaf import vmaf
 from trajectorycrafter.video.clip import Video
+from trajectorycrafter.video.flow import warp
 
 
 def panned(frames: int = 4, height: int = 80, width: int = 96) -> torch.Tensor:
@@ -87,27 +92,27 @@ def test_one_frame_has_no_change() -> None:
 def test_warping_by_the_true_flow_gives_the_frame_back() -> None:
     frames = panned(2)
     flow = constant_flow(-3, -2)
-    seen = temporal.unoccluded(flow, -flow)
+    seen = unoccluded(flow, -flow)
     # What a camera that moves right and down loses lies at the left and upper border.
     assert not seen[..., :3].any()
     assert not seen[..., :2, :].any()
     assert seen[..., 2:, 3:].all()
-    apart = (temporal.warp(frames[1:], flow) - frames[:1]).abs()[:, :, seen[0, 0]]
+    apart = (warp(frames[1:], flow) - frames[:1]).abs()[:, :, seen[0, 0]]
     assert float(apart.max()) < 1e-5
 
 
 def test_warping_between_pixels_is_bilinear() -> None:
     ramp = torch.arange(96.0).expand(1, 1, 80, 96)
-    moved = temporal.warp(ramp, constant_flow(0.25, 0.5))
+    moved = warp(ramp, constant_flow(0.25, 0.5))
     assert torch.allclose(moved[..., :-1], ramp[..., :-1] + 0.25, atol=1e-4)
 
 
 def test_flow_that_does_not_return_or_bends_is_not_trusted() -> None:
     there = constant_flow(5, 0)
-    assert not temporal.unoccluded(there, constant_flow(0, 0)).any()
+    assert not unoccluded(there, constant_flow(0, 0)).any()
     bent = constant_flow(0, 0)
     bent[..., 48:] = 4
-    seen = temporal.unoccluded(bent, torch.zeros_like(bent))
+    seen = unoccluded(bent, torch.zeros_like(bent))
     assert not seen[..., 47].any()
     assert seen[..., :47].all()
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -59,7 +60,7 @@ def test_half_precision_changes_little(samples: Path, tmp_path: Path) -> None:
 
 
 def test_the_stream_is_that_of_samples(samples: Path, cache: Path) -> None:
-    how = {"kinds": {"dynamic": 1.0, "static": 3.0}, "seed": 5, "epochs": 2}
+    how: dict[str, Any] = {"kinds": {"dynamic": 1.0, "static": 3.0}, "seed": 5, "epochs": 2}
     pictures = [s.info["id"] for s in SampleDataset(samples, **how)]
     assert [item[0].id for item in LatentDataset(cache, **how)] == pictures
     ranks = [LatentDataset(cache, seed=1, epochs=1, rank=r, world_size=2) for r in (0, 1)]

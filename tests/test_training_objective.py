@@ -16,11 +16,10 @@ from trajectorycrafter.lab.training.denoising import ddim_step, denoise, trailin
 from trajectorycrafter.lab.training.examples import Encoder, Example, Posterior, View, masked_video
 from trajectorycrafter.lab.training.objective import (
     Batch,
-    clean_estimate,
     diffusion_loss,
     draw_batch,
-    network_target,
     noise_schedule,
+    shift_and_scale,
     squared_error,
 )
 from trajectorycrafter.lab.training.parts import load_autoencoder
@@ -60,7 +59,12 @@ def example(seed: int = 0, seen: bool = True, memory: bool = False) -> Example:
     )
 
 
-def batch(count: int = 2, settings: ObjectiveSettings = PLAIN, **how) -> Batch:
+def diffusers_schedule() -> Any:
+    """Untyped, since diffusers wants timesteps as `IntTensor`, which no tensor of integers is."""
+    return noise_schedule()
+
+
+def batch(count: int = 2, settings: ObjectiveSettings = PLAIN, **how: Any) -> Batch:
     examples = [example(i, **how) for i in range(count)]
     return draw_batch(examples, EMPTY, settings, 0.7, seeded("test"))
 
@@ -87,6 +91,7 @@ def test_schedule_is_the_released_one() -> None:
 def test_loss_is_the_formula(prediction: str, hole_weight: float) -> None:
     settings = replace(PLAIN, prediction=prediction, hole_weight=hole_weight)
     model, drawn = network(), batch(settings=settings)
+    assert drawn.reference is not None
     errors, weights = [], []
     for i in range(2):
         a = alpha_bars()[int(drawn.timesteps[i])]
@@ -112,34 +117,37 @@ def test_loss_is_the_formula(prediction: str, hole_weight: float) -> None:
 
 
 @pytest.mark.parametrize("prediction", ["v", "x0"])
-def test_target_and_estimate_are_each_others_inverse(prediction: str) -> None:
-    drawn, schedule = batch(), noise_schedule()
+def test_what_the_loss_asks_for_means_the_clean_latents(prediction: str) -> None:
+    drawn, schedule = batch(), diffusers_schedule()
     drawn = replace(drawn, timesteps=torch.tensor([999, 300]))
     noisy = schedule.add_noise(drawn.clean, drawn.noise, drawn.timesteps)
-    given = (noisy, drawn.timesteps, drawn.base, schedule, prediction)
-    target = network_target(drawn.clean, *given)
-    torch.testing.assert_close(clean_estimate(target, *given), drawn.clean, atol=1e-5, rtol=1e-5)
+    shift, scale = shift_and_scale(noisy, drawn.timesteps, drawn.base, schedule, prediction)
+    said = drawn.clean - drawn.base
     if prediction == "v":
-        velocity = schedule.get_velocity(drawn.clean, drawn.noise, drawn.timesteps)
-        torch.testing.assert_close(target, velocity, atol=1e-4, rtol=1e-4)
+        said = schedule.get_velocity(drawn.clean, drawn.noise, drawn.timesteps)
+    torch.testing.assert_close(shift + scale * said, drawn.clean, atol=1e-5, rtol=1e-5)
 
 
 def test_scaling_multiplies_everything_the_mask_included() -> None:
     settings = replace(PLAIN, posterior="mode")
     e = example(memory=True)
+    assert e.reference is not None and e.memory is not None
+    reference = Posterior(e.reference.mean, None)
+    memory = replace(e.memory, latents=Posterior(e.memory.latents.mean, None))
     bare = replace(
         e,
         target=Posterior(e.target.mean, None),
-        reference=Posterior(e.reference.mean, None),
+        reference=reference,
         render=replace(e.render, latents=Posterior(e.render.latents.mean, None)),
-        memory=replace(e.memory, latents=Posterior(e.memory.latents.mean, None)),
+        memory=memory,
     )
     drawn = draw_batch([bare], EMPTY, settings, 0.7, seeded("test"))
     parts = [bare.render.known, bare.render.latents.mean]
-    parts += [bare.memory.known, bare.memory.latents.mean]
+    parts += [memory.known, memory.latents.mean]
+    assert drawn.reference is not None
     assert torch.equal(drawn.condition[0], torch.cat(parts, dim=1) * 0.7)
     assert torch.equal(drawn.clean[0], bare.target.mean * 0.7)
-    assert torch.equal(drawn.reference[0], bare.reference.mean * 0.7)
+    assert torch.equal(drawn.reference[0], reference.mean * 0.7)
     assert torch.equal(drawn.known[0], bare.render.known)
     assert torch.equal(drawn.base[0], bare.render.latents.mean * 0.7)
 
@@ -149,6 +157,7 @@ def test_posterior_is_drawn_by_the_generator() -> None:
     draws = torch.stack([e.target.draw(seeded("d", i)) for i in range(200)])
     # 200 draws: the mean's error is 0.1/sqrt(200) at most, eight of them suffice for 288 places.
     assert (draws.mean(0) - e.target.mean).abs().max() < 8 * 0.1 / 200**0.5
+    assert e.target.std is not None
     torch.testing.assert_close(draws.std(0).mean(), e.target.std.mean(), rtol=0.05, atol=0)
     assert torch.equal(e.target.draw(seeded("d", 3)), draws[3])
 
@@ -223,7 +232,7 @@ def test_weighted_error_by_hand() -> None:
 # ---------------------------------------------------------------------------------- encoding
 
 
-def encoder(**how) -> Encoder:
+def encoder(**how: Any) -> Encoder:
     vae = load_autoencoder(ModelSettings(autoencoder="tiny"), torch.device("cpu"))
     how = {"noisy": False, **how}
     return Encoder(vae, lambda prompts: torch.zeros(len(prompts), 4, 16), PLAIN, **how)
@@ -278,10 +287,10 @@ def test_noise_on_the_condition() -> None:
 
 def test_sigma_of_the_noise_is_log_normal() -> None:
     make = encoder(noisy=True)
-    sigmas = torch.tensor([make._sigma(seeded("s", i)) for i in range(500)]).log()
+    sigmas = torch.tensor([make.sigma(seeded("s", i)) for i in range(500)]).log()
     assert float(sigmas.mean()) == pytest.approx(-3, abs=0.08)
     assert float(sigmas.std()) == pytest.approx(0.5, abs=0.06)
-    assert encoder()._sigma(seeded("s")) == 0
+    assert encoder().sigma(seeded("s")) == 0
 
 
 def test_variants_of_a_sample_differ_in_the_condition_alone() -> None:
@@ -334,7 +343,8 @@ def test_denoising_is_that_of_the_pipeline() -> None:
     @torch.no_grad()
     def clean(noisy: Tensor, t: Tensor) -> Tensor:
         v = pipe.transformer(noisy, text, t, condition, reference_latents=reference).sample
-        return clean_estimate(v, noisy, t, noisy, schedule, "v")
+        shift, scale = shift_and_scale(noisy, t, noisy, schedule, "v")
+        return shift + scale * v
 
     torch.testing.assert_close(denoise(clean, noise, 4, schedule), theirs, atol=1e-5, rtol=1e-4)
 
@@ -342,8 +352,8 @@ def test_denoising_is_that_of_the_pipeline() -> None:
 def test_a_step_with_the_true_latents_keeps_the_noise() -> None:
     drawn, schedule = batch(), noise_schedule()
     now, then = torch.tensor([999, 500]), torch.tensor([300, -1])
-    noisy = schedule.add_noise(drawn.clean, drawn.noise, now)
+    noisy = diffusers_schedule().add_noise(drawn.clean, drawn.noise, now)
     moved = ddim_step(drawn.clean, noisy, now, then, schedule)
-    expected = schedule.add_noise(drawn.clean, drawn.noise, then.clamp(min=0))
+    expected = diffusers_schedule().add_noise(drawn.clean, drawn.noise, then.clamp(min=0))
     torch.testing.assert_close(moved[0], expected[0], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(moved[1], drawn.clean[1], atol=1e-6, rtol=0)

@@ -1,14 +1,13 @@
 """Whole runs: what moves, what is kept, what a killed one goes on with, and two processes."""
 
 import json
-import os
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,13 +17,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 from training_material import settings, write_samples
 
-from trajectorycrafter.config.serialization import to_json
 from trajectorycrafter.config.training import LoraSettings, TrainSettings, changed
 from trajectorycrafter.config.training_presets import REFERENCE
 from trajectorycrafter.lab.training.run_folder import read_curve
 from trajectorycrafter.lab.training.stages import build_model
 from trajectorycrafter.lab.training.trainer import train
 from trajectorycrafter.model.checkpoints import load_transformer, save
+from trajectorycrafter.runtime.files import to_json
 from trajectorycrafter.runtime.run_folder import WORK
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -45,15 +44,6 @@ def losses(out: Path) -> list[float]:
 
 def started(base: TrainSettings, model: Path) -> TrainSettings:
     return changed(base, "model", start=str(model))
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """As in the processes that are launched: sums in another order differ in the last bit."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_two_stages_move_what_they_should_and_nothing_else(samples: Path, tmp_path: Path) -> None:
@@ -118,10 +108,10 @@ def test_average_is_saved_beside_the_weights(samples: Path, tmp_path: Path) -> N
 def test_adapters_leave_the_weights_alone(samples: Path, tmp_path: Path) -> None:
     base = settings("tiny-joint", samples)
     start = save(build_model(base.model, 4), tmp_path / "released")
-    model = train(
-        replace(started(base, start), lora=LoraSettings(rank=2, alpha=2.0)), tmp_path / "run"
-    )
-    adapters = load_file(model / "pytorch_lora_weights.safetensors")
+    chosen = replace(started(base, start), lora=LoraSettings(rank=2, alpha=2.0))
+    model, again = (train(chosen, tmp_path / name) for name in ("run", "again"))
+    adapters, same = (load_file(m / "pytorch_lora_weights.safetensors") for m in (model, again))
+    assert all(torch.equal(w, same[name]) for name, w in adapters.items())  # one seed, one result
     assert adapters and all(name.startswith("transformer.") for name in adapters)
     assert any(w.abs().max() > 0 for name, w in adapters.items() if "lora_B" in name)
     assert not (model / WEIGHTS).exists()
@@ -147,22 +137,21 @@ def test_pictures_and_tensorboard(samples: Path, tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------- going on
 
 
-def launched(script: Path, *arguments: str, processes: int = 1, **environment: str):
+def launched(script: Path, *arguments: str, processes: int = 1) -> subprocess.CompletedProcess[str]:
     """Run a script, by `accelerate launch` if there is more than one process."""
     command = [sys.executable]
     if processes > 1:
         command += ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_machines", "1"]
         command += ["--num_processes", str(processes), "--main_process_port", "0"]
         command += ["--mixed_precision", "no", "--dynamo_backend", "no"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
     done = [*command, str(script), *arguments]
-    return subprocess.run(done, capture_output=True, text=True, env=environment, timeout=120)
+    return subprocess.run(done, capture_output=True, text=True, timeout=120)
 
 
 KILLED = """
 import json, os, signal, sys
 from pathlib import Path
-from trajectorycrafter.config.serialization import from_json
+from trajectorycrafter.runtime.files import from_json
 from trajectorycrafter.config.training import TrainSettings
 from trajectorycrafter.lab.training.trainer import train
 
@@ -226,12 +215,16 @@ def test_a_finished_run_can_be_made_longer_or_replaced(samples: Path, tmp_path: 
         ("model", {"autoencoder": "nowhere:made"}, "autoencoder"),
     ],
 )
-def test_odd_settings_are_refused(samples: Path, tmp_path: Path, part, values, message) -> None:
+def test_odd_settings_are_refused(
+    samples: Path, tmp_path: Path, part: str, values: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         train(changed(settings("tiny-stage1", samples), part, **values), tmp_path / "run")
 
 
-def test_own_autoencoder_by_name(samples: Path, tmp_path: Path, monkeypatch) -> None:
+def test_own_autoencoder_by_name(
+    samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "own_codec.py").write_text("from golden_model import vae as make\n")
     monkeypatch.syspath_prepend(tmp_path)
     chosen = changed(
@@ -256,19 +249,24 @@ def test_a_loss_that_is_not_finite_ends_the_run(samples: Path, tmp_path: Path) -
 
 RANKS = """
 import json, os, sys
-from itertools import islice
 from pathlib import Path
 from safetensors.torch import save_file
 from accelerate.state import DistributedType, PartialState
+from trajectorycrafter.lab.training import trainer
+from trajectorycrafter.runtime.files import from_json
+from trajectorycrafter.config.training import TrainSettings
 
-out = Path(sys.argv[2])
+# Imports take longer than the training: each process does them once, and splits into both ways.
+given, fsdp2, port = sys.argv[1:]
+child = os.fork()
+sharded = child == 0
+out = Path(given).parent / ("fsdp2" if sharded else "ddp")
+if sharded:
+    os.environ |= json.loads(fsdp2) | {"MASTER_PORT": port, "TORCHELASTIC_USE_AGENT_STORE": "False"}
 state = PartialState(cpu=True)
-if os.environ.get("ACCELERATE_USE_FSDP"):
+if sharded:
     # accelerate shards on GPUs only, by name; torch shards on CPUs as well.
     PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
-from trajectorycrafter.lab.training import trainer
-from trajectorycrafter.config.serialization import from_json
-from trajectorycrafter.config.training import TrainSettings
 
 rank, drawn = state.process_index, []
 losses = trainer.Diffusion.losses
@@ -278,15 +276,17 @@ writing = trainer.write_weights
 
 def write(accelerator, model, folder, **how):
     state = accelerator.get_state_dict(model)
-    if folder.name == "model" and os.environ.get("ACCELERATE_USE_FSDP") is None:
+    if folder.name == "model" and not sharded:
         save_file({k: v.contiguous() for k, v in state.items()}, out / f"rank-{rank}.safetensors")
     writing(accelerator, model, folder, **how)
 
 trainer.write_weights = write
-settings = from_json(TrainSettings, json.loads(Path(sys.argv[1]).read_text()))
+settings = from_json(TrainSettings, json.loads(Path(given).read_text()))
 trainer.train(settings, out)
 kind = trainer.Accelerator(cpu=True).distributed_type.value
 (out / f"rank-{rank}.json").write_text(json.dumps({"drawn": drawn, "kind": kind}))
+if not sharded:
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 FSDP2 = {
     "ACCELERATE_USE_FSDP": "true",
@@ -304,14 +304,12 @@ def test_two_processes_share_the_samples_and_the_weights(samples: Path, tmp_path
     chosen = changed(chosen, "log", checkpoint_every=1, sample_every=1, sample_steps=1)
     (tmp_path / "settings.json").write_text(json.dumps(to_json(chosen)))
     (tmp_path / "ranks.py").write_text(RANKS)
-
-    def go(name: str, environment: dict[str, str]):
-        given = (str(tmp_path / "settings.json"), str(tmp_path / name))
-        return launched(tmp_path / "ranks.py", *given, processes=2, **environment)
-
-    with ThreadPoolExecutor(2) as both_at_once:
-        for done in both_at_once.map(go, ("ddp", "fsdp2"), ({}, FSDP2)):
-            assert done.returncode == 0, done.stderr
+    with socket.socket() as free:
+        free.bind(("", 0))
+        port = str(free.getsockname()[1])
+    given = (str(tmp_path / "settings.json"), json.dumps(FSDP2), port)
+    done = launched(tmp_path / "ranks.py", *given, processes=2)
+    assert done.returncode == 0, done.stderr
     ranks = [json.loads((tmp_path / f"ddp/rank-{r}.json").read_text()) for r in (0, 1)]
     # An epoch is six samples; three steps of two processes see each once.
     assert sorted(ranks[0]["drawn"] + ranks[1]["drawn"]) == [f"s{i}" for i in range(6)]

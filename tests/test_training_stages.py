@@ -12,7 +12,6 @@ import yaml
 from golden_model import inputs, pipeline, transformer
 from torch import nn
 
-from trajectorycrafter.config.serialization import from_json, to_json
 from trajectorycrafter.config.training import (
     MAY_CHANGE,
     LoraSettings,
@@ -29,13 +28,15 @@ from trajectorycrafter.lab.training.optimizers import (
     Muon,
     make_optimizers,
     norm_limit,
-    orthogonalised,
+    orthogonalized,
     rate,
     set_rate,
 )
 from trajectorycrafter.lab.training.stages import build_model, choose_trained
 from trajectorycrafter.model import checkpoints
+from trajectorycrafter.model.sampling import TrajectoryCrafterPipeline
 from trajectorycrafter.model.transformer import DualStreamTransformer
+from trajectorycrafter.runtime.files import from_json, to_json
 from trajectorycrafter.runtime.run_folder import difference
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -107,7 +108,12 @@ def test_presets_have_the_papers_numbers() -> None:
         ("no-static", None, (1.0, 0.0), REFERENCE),
     ],
 )
-def test_ablations_are_values(ablation: str, kind, shares, trains) -> None:
+def test_ablations_are_values(
+    ablation: str,
+    kind: str | None,
+    shares: tuple[float | None, float | None],
+    trains: tuple[str, ...],
+) -> None:
     assert ablation in ABLATIONS
     made = preset("5b-stage2", ablation)
     assert made.model.transformer.get("reference") == kind
@@ -124,14 +130,15 @@ def test_unknown_presets_are_refused() -> None:
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda p: p.name)
 def test_recipes_are_accelerates_and_fit_the_presets(path: Path) -> None:
-    from accelerate.commands.config.config_args import load_config_from_file
+    from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
 
     config = load_config_from_file(str(path))
+    assert isinstance(config, ClusterConfig)
     assert config.num_processes == 8 and config.mixed_precision == "bf16"
     said = yaml.safe_load(path.read_text())
     if "fsdp_config" in said:
         wrapped = said["fsdp_config"]["fsdp_transformer_layer_cls_to_wrap"].split(",")
-        assert set(wrapped) <= set(DualStreamTransformer._no_split_modules)
+        assert set(wrapped) <= set(vars(DualStreamTransformer)["_no_split_modules"])
     if "deepspeed_config" in said:
         assert said["deepspeed_config"]["gradient_clipping"] == preset("5b-stage1").optimizer.clip
 
@@ -189,7 +196,7 @@ def test_a_base_without_reference_gets_one_that_adds_nothing(tmp_path: Path) -> 
 
 def test_trained_reference_is_not_reset(tmp_path: Path) -> None:
     model = build_model(TINY, 3)
-    nn.init.normal_(model.perceiver_cross_attention[0].to_out.weight)
+    nn.init.normal_(model.get_parameter("perceiver_cross_attention.0.to_out.weight"))
     folder = checkpoints.save(model, tmp_path / "stage2")
     again = build_model(ModelSettings(start=str(folder)))
     assert all(torch.equal(w, again.state_dict()[n]) for n, w in model.state_dict().items())
@@ -251,9 +258,9 @@ def test_gradient_limit(norm: float, step: int, limit: float) -> None:
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (4, 32), (32, 4)])
-def test_orthogonalised_has_singular_values_near_one(shape: tuple[int, int]) -> None:
+def test_orthogonalized_has_singular_values_near_one(shape: tuple[int, int]) -> None:
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    found = orthogonalised(matrix)
+    found = orthogonalized(matrix)
     assert found.dtype == torch.float32
     values = torch.linalg.svdvals(found)
     assert values.min() > 0.5 and values.max() < 1.3
@@ -284,16 +291,17 @@ def test_muon_finds_a_matrix() -> None:
 
 def test_average_follows_by_hand_and_swaps_back() -> None:
     layer = nn.Linear(2, 2, bias=False)
-    ema = make_ema([layer.weight], 0.5)
+    parameters = list(layer.parameters())
+    ema = make_ema(parameters, 0.5)
     assert ema is not None
     values, average = [1.0, 3.0, 5.0, 2.0], None
     for i, value in enumerate(values):
         nn.init.constant_(layer.weight, value)
-        ema.step([layer.weight])
+        ema.step(parameters)
         # diffusers' warm-up: (1 + n) / (10 + n), from the third update on.
         decay = 0.0 if i == 0 else min(0.5, (1 + i) / (10 + i))
         average = value if average is None else decay * average + (1 - decay) * value
-    with averaged(ema, layer, [layer.weight]):
+    with averaged(ema, layer, parameters):
         assert float(layer.weight.detach()[0, 0]) == pytest.approx(average)
     assert (layer.weight == 2).all()
 
@@ -316,7 +324,7 @@ def test_average_survives_a_checkpoint() -> None:
 # ----------------------------------------------------------------------------------- adapters
 
 
-def run(pipe) -> torch.Tensor:
+def run(pipe: TrajectoryCrafterPipeline) -> torch.Tensor:
     given = inputs()
     generator = torch.Generator().manual_seed(0)
     return pipe(**given, num_inference_steps=1, generator=generator, output_type="latent").frames
@@ -337,7 +345,7 @@ def test_adapters_go_through_a_file_into_the_pipeline(tmp_path: Path) -> None:
     save_lora(plain.transformer, tmp_path)
 
     loaded = pipeline()
-    loaded.load_lora_weights(tmp_path)
+    loaded.load_lora_weights(str(tmp_path))
     torch.testing.assert_close(run(loaded), after)
     fused = pipeline()
     load_lora(fused.transformer, tmp_path)

@@ -4,6 +4,7 @@ import json
 import struct
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,19 +12,27 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trajectorycrafter.geometry.cameras import Cameras, intrinsics, static_cameras
+from trajectorycrafter.geometry.cameras import (
+    Cameras,
+    intrinsics,
+    rigid,
+    rotation_x,
+    rotation_y,
+    rotation_z,
+    static_cameras,
+)
 from trajectorycrafter.geometry.keyframes import Keyframe
 from trajectorycrafter.geometry.modes import with_mode
 from trajectorycrafter.geometry.presets import preset
 from trajectorycrafter.geometry.trajectories import MOTION_FIELDS, Trajectory
 from trajectorycrafter.geometry.trajectory_files import (
+    TrajectoryFormat,
     detect_format,
     keyframes_as_json,
     read_cameras,
     read_trajectory,
     write_trajectory,
 )
-from trajectorycrafter.geometry.transforms import rigid, rotation_x, rotation_y, rotation_z
 
 ASSETS = Path(__file__).parents[1] / "src" / "trajectorycrafter" / "assets" / "trajectories"
 
@@ -69,7 +78,13 @@ def source(frames: int) -> Cameras:
     reach=st.sampled_from([0.01, 1.0, 300.0]),
 )
 @settings(max_examples=80, deadline=None)
-def test_cameras_come_back_as_they_were_written(tmp_path_factory, format, frames, seed, reach):
+def test_cameras_come_back_as_they_were_written(
+    tmp_path_factory: pytest.TempPathFactory,
+    format: TrajectoryFormat,
+    frames: int,
+    seed: int,
+    reach: float,
+) -> None:
     cameras = path_of_cameras(frames, seed, reach, frame0=False)
     path = tmp_path_factory.mktemp("trip") / CAMERA_FILES[format]
     assert write_trajectory(cameras, path, format) == path
@@ -87,7 +102,7 @@ def test_cameras_come_back_as_they_were_written(tmp_path_factory, format, frames
 
 
 @pytest.mark.parametrize("format", CAMERA_FILES)
-def test_a_read_path_shows_the_written_cameras(format, tmp_path):
+def test_a_read_path_shows_the_written_cameras(format: TrajectoryFormat, tmp_path: Path) -> None:
     """The whole way: cameras, file, trajectory, cameras for a clip."""
     cameras = path_of_cameras(5)
     path = write_trajectory(cameras, tmp_path / CAMERA_FILES[format], format)
@@ -98,7 +113,7 @@ def test_a_read_path_shows_the_written_cameras(format, tmp_path):
     torch.testing.assert_close(made.K, K, atol=1e-4, rtol=1e-5)
 
 
-def test_only_the_motion_is_copied_unless_the_world_is_shared(tmp_path):
+def test_only_the_motion_is_copied_unless_the_world_is_shared(tmp_path: Path) -> None:
     cameras = path_of_cameras(3, frame0=False)
     path = write_trajectory(cameras, tmp_path / "poses.tum")
     copied = read_trajectory(path).cameras(source(3), 1.0).world_to_camera
@@ -135,7 +150,9 @@ def random_trajectory(seed: int, frames: int) -> Trajectory:
 
 @given(st.integers(0, 10_000), st.integers(1, 12))
 @settings(max_examples=50, deadline=None)
-def test_our_json_keeps_every_field(tmp_path_factory, seed, frames):
+def test_our_json_keeps_every_field(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, frames: int
+) -> None:
     trajectory = random_trajectory(seed, frames)
     path = tmp_path_factory.mktemp("json") / "path.json"
     back = read_trajectory(write_trajectory(trajectory, path))
@@ -148,13 +165,15 @@ def test_our_json_keeps_every_field(tmp_path_factory, seed, frames):
     for name in ("pan_unit", "relative_to", "anchor", "scale", "lens"):
         assert getattr(back, name) == getattr(trajectory, name) or back.absolute is None
     if trajectory.reference_frames is not None:
+        assert back.reference_frames is not None
         assert torch.equal(back.reference_frames, trajectory.reference_frames)
     if trajectory.absolute is not None:
+        assert back.absolute is not None
         assert torch.equal(back.absolute.world_to_camera, trajectory.absolute.world_to_camera)
         assert torch.equal(back.absolute.K, trajectory.absolute.K)
 
 
-def test_keyframes_serve_any_number_of_frames(tmp_path):
+def test_keyframes_serve_any_number_of_frames(tmp_path: Path) -> None:
     keyframes = [
         Keyframe(frame=0),
         Keyframe(frame=4, azimuth_deg=20, zoom=1.5),
@@ -171,7 +190,7 @@ def test_keyframes_serve_any_number_of_frames(tmp_path):
     assert dense.source_frame[-1] == 6
 
 
-def test_cameras_in_json_stand_in_the_first_source_camera_unless_said(tmp_path):
+def test_cameras_in_json_stand_in_the_first_source_camera_unless_said(tmp_path: Path) -> None:
     path = write_trajectory(path_of_cameras(2), tmp_path / "a.json")
     document = json.loads(path.read_text())
     assert document.pop("relative_to") == "world"
@@ -179,14 +198,15 @@ def test_cameras_in_json_stand_in_the_first_source_camera_unless_said(tmp_path):
     assert read_trajectory(path).relative_to == "first_frame"
 
 
-def test_a_mode_survives_the_json(tmp_path):
+def test_a_mode_survives_the_json(tmp_path: Path) -> None:
     bullet = with_mode(preset("orbit-right", 7), "bullet", 12)
     back = read_trajectory(write_trajectory(bullet, tmp_path / "bullet.json"))
     assert back.source_frame.tolist() == [11] * 7
+    assert back.reference_frames is not None
     assert back.reference_frames.tolist() == list(range(2, 12))
 
 
-def test_released_text_round_trips(tmp_path):
+def test_released_text_round_trips(tmp_path: Path) -> None:
     written = Trajectory.from_target(10, -30, 0.3, 0, 0, 13)
     path = write_trajectory(written, tmp_path / "path.txt")
     assert detect_format(path) == "released"
@@ -197,7 +217,7 @@ def test_released_text_round_trips(tmp_path):
         )
 
 
-def test_blender_text_round_trips(tmp_path):
+def test_blender_text_round_trips(tmp_path: Path) -> None:
     cameras = path_of_cameras(4, frame0=False)
     path = write_trajectory(cameras, tmp_path / "matrices.txt", "blender")
     assert detect_format(path) == "blender"
@@ -206,7 +226,7 @@ def test_blender_text_round_trips(tmp_path):
     assert read_trajectory(path).lens == "source"
 
 
-def test_a_path_is_resampled_to_the_clip(tmp_path):
+def test_a_path_is_resampled_to_the_clip(tmp_path: Path) -> None:
     angle = torch.linspace(0, 40, 9)
     cameras = Cameras(
         rigid(rotation_y(angle), torch.zeros(9, 3)), intrinsics(50.0, 36, 64, 9), 36, 64
@@ -218,7 +238,7 @@ def test_a_path_is_resampled_to_the_clip(tmp_path):
     )
 
 
-def test_resampling_heeds_the_times_of_the_file(tmp_path):
+def test_resampling_heeds_the_times_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "poses.txt"
     path.write_text(
         "# made by hand\n0 0 0 0 0 0 0 1\n1 1 0 0 0 0 0 1\n\n4 4 0 0 0 0 0 1\n5 5 0 0 0 0 0 1\n"
@@ -228,7 +248,7 @@ def test_resampling_heeds_the_times_of_the_file(tmp_path):
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in ASSETS.iterdir()))
-def test_shipped_paths_can_be_read(name):
+def test_shipped_paths_can_be_read(name: str) -> None:
     trajectory = read_trajectory(ASSETS / name, 49)
     assert len(trajectory) == 49
     trajectory.cameras(source(49), 3.0)
@@ -237,7 +257,7 @@ def test_shipped_paths_can_be_read(name):
 # What the formats mean, by hand ------------------------------------------------------------------
 
 
-def test_tum_is_camera_to_world(tmp_path):
+def test_tum_is_camera_to_world(tmp_path: Path) -> None:
     """A camera 2 to the right, turned by 90 degrees about y, so that it looks along +x."""
     path = tmp_path / "poses.txt"
     half = 0.5**0.5
@@ -249,7 +269,7 @@ def test_tum_is_camera_to_world(tmp_path):
     assert z.item() == pytest.approx(5, abs=1e-5)
 
 
-def test_realestate10k_is_world_to_camera_with_a_normalised_lens(tmp_path):
+def test_realestate10k_is_world_to_camera_with_a_normalised_lens(tmp_path: Path) -> None:
     path = tmp_path / "clip.txt"
     path.write_text(
         "https://example.org/watch\n"
@@ -266,7 +286,9 @@ def opengl_at_1_looking_along_minus_z() -> list[list[float]]:
 
 
 @pytest.mark.parametrize("flat", [True, False])
-def test_nerfstudio_paths_look_along_minus_z_with_a_vertical_field(tmp_path, flat):
+def test_nerfstudio_paths_look_along_minus_z_with_a_vertical_field(
+    tmp_path: Path, flat: bool
+) -> None:
     path = tmp_path / "camera_path.json"
     matrix = opengl_at_1_looking_along_minus_z()
     document = {
@@ -285,7 +307,7 @@ def test_nerfstudio_paths_look_along_minus_z_with_a_vertical_field(tmp_path, fla
     assert z.item() == pytest.approx(5)
 
 
-def test_nerfstudio_transforms_take_the_lens_per_file_or_per_frame(tmp_path):
+def test_nerfstudio_transforms_take_the_lens_per_file_or_per_frame(tmp_path: Path) -> None:
     path = tmp_path / "transforms.json"
     matrix = opengl_at_1_looking_along_minus_z()
     frames = [
@@ -298,7 +320,7 @@ def test_nerfstudio_transforms_take_the_lens_per_file_or_per_frame(tmp_path):
     assert K[0, :2, 2].tolist() == [100, 50]
 
 
-def test_blender_is_z_up(tmp_path):
+def test_blender_is_z_up(tmp_path: Path) -> None:
     """An upright Blender camera that looks north (+y) is our camera at rest."""
     north = [[1, 0, 0, 0], [0, 0, -1, -4], [0, 1, 0, 2], [0, 0, 0, 1]]
     path = tmp_path / "camera.json"
@@ -313,7 +335,7 @@ def test_blender_is_z_up(tmp_path):
     assert cameras.K[0, 0, 0].item() == pytest.approx(32)
 
 
-def test_recammaster_is_unreal_in_centimetres_with_row_vectors(tmp_path):
+def test_recammaster_is_unreal_in_centimetres_with_row_vectors(tmp_path: Path) -> None:
     """The second camera went 100 forward, 20 right and 50 up and turned 90 degrees to the right."""
     path = tmp_path / "camera_extrinsics.json"
     start = "[1 0 0 0] [0 1 0 0] [0 0 1 0] [300 0 100 1] "
@@ -330,7 +352,7 @@ def test_recammaster_is_unreal_in_centimetres_with_row_vectors(tmp_path):
     assert z[1].item() == pytest.approx(5, abs=1e-5)
 
 
-def test_vista4d_is_opencv_camera_to_world(tmp_path):
+def test_vista4d_is_opencv_camera_to_world(tmp_path: Path) -> None:
     matrix = np.eye(4)[None].repeat(2, axis=0)
     matrix[1, 0, 3] = 1.5
     path = tmp_path / "cameras_tgt.npz"
@@ -352,7 +374,7 @@ def colmap_folder(folder: Path, cameras: str = COLMAP_CAMERAS, images: str = COL
     return folder
 
 
-def test_colmap_is_world_to_camera_in_the_order_of_names(tmp_path):
+def test_colmap_is_world_to_camera_in_the_order_of_names(tmp_path: Path) -> None:
     folder = colmap_folder(tmp_path / "scene" / "sparse" / "0")
     for path in (folder, folder / "images.txt", tmp_path / "scene"):
         cameras = read_cameras(path)
@@ -360,7 +382,7 @@ def test_colmap_is_world_to_camera_in_the_order_of_names(tmp_path):
         assert cameras.K[1].tolist() == [[50, 0, 32], [0, 50, 18], [0, 0, 1]]
 
 
-def test_colmap_binary_says_the_same_as_its_text(tmp_path):
+def test_colmap_binary_says_the_same_as_its_text(tmp_path: Path) -> None:
     text = read_cameras(colmap_folder(tmp_path / "text"))
     folder = tmp_path / "binary"
     folder.mkdir()
@@ -378,13 +400,13 @@ def test_colmap_binary_says_the_same_as_its_text(tmp_path):
         read_cameras(folder)
 
 
-def test_ignored_distortion_is_logged(tmp_path, caplog):
+def test_ignored_distortion_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     colmap_folder(tmp_path, cameras="7 SIMPLE_RADIAL 64 36 50 32 18 0.1\n")
     read_cameras(tmp_path)
     assert "distortion is ignored" in caplog.text
 
 
-def test_three_poses_are_not_taken_for_the_released_text(tmp_path):
+def test_three_poses_are_not_taken_for_the_released_text(tmp_path: Path) -> None:
     path = tmp_path / "three.txt"
     path.write_text("0 0 0 0 0 0 0 1\n1 0 0 0 0 0 0 1\n2 0 0 0 0 0 0 1\n")
     assert detect_format(path) == "tum"
@@ -498,7 +520,9 @@ MATRIX = np.eye(4).tolist()
         ("a.npz", b"PK nothing", r"a\.npz: expected an npz archive"),
     ],
 )
-def test_a_wrong_file_is_told_by_name_place_and_field(name, content, message, tmp_path):
+def test_a_wrong_file_is_told_by_name_place_and_field(
+    name: str, content: Any, message: str, tmp_path: Path
+) -> None:
     path = tmp_path / name
     if isinstance(content, bytes):
         path.write_bytes(content)
@@ -528,7 +552,7 @@ def test_a_wrong_file_is_told_by_name_place_and_field(name, content, message, tm
         ({"cam_c2w": -np.eye(4)[None], "intrinsics": np.ones((1, 4))}, "frame 0: .*mirroring"),
     ],
 )
-def test_a_wrong_archive_is_told(arrays, message, tmp_path):
+def test_a_wrong_archive_is_told(arrays: dict[str, Any], message: str, tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(ValueError, match=message):
         read_trajectory(tmp_path / "a.npz")
@@ -557,12 +581,14 @@ def test_a_wrong_archive_is_told(arrays, message, tmp_path):
         (COLMAP_CAMERAS, "# none\n", "expected at least one image"),
     ],
 )
-def test_a_wrong_colmap_folder_is_told(cameras, images, message, tmp_path):
+def test_a_wrong_colmap_folder_is_told(
+    cameras: str, images: str, message: str, tmp_path: Path
+) -> None:
     with pytest.raises(ValueError, match=message):
         read_trajectory(colmap_folder(tmp_path, cameras, images))
 
 
-def test_missing_files_and_empty_folders_are_told(tmp_path):
+def test_missing_files_and_empty_folders_are_told(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"No trajectory file at .*gone\.json"):
         read_trajectory(tmp_path / "gone.json")
     with pytest.raises(ValueError, match=r"expected cameras\.txt and images\.txt"):
@@ -576,11 +602,11 @@ def test_missing_files_and_empty_folders_are_told(tmp_path):
             make()
 
 
-def test_a_format_that_cannot_hold_the_path_says_which_can(tmp_path):
+def test_a_format_that_cannot_hold_the_path_says_which_can(tmp_path: Path) -> None:
     path = tmp_path / "x"
     off_centre = path_of_cameras(2).cropped(3, 0, 36, 64)
     wide = Trajectory.from_target(0, 0, 0, 1, 0, 3)
-    for value, format, message in (
+    refused: list[tuple[Trajectory | Cameras, TrajectoryFormat, str]] = [
         (wide, "released", "pan as well; use format json"),
         (with_mode(preset("static", 3), "bullet", 3), "released", "source_frame as well"),
         (path_of_cameras(2), "released", "use format json"),
@@ -588,19 +614,20 @@ def test_a_format_that_cannot_hold_the_path_says_which_can(tmp_path):
         (Trajectory.from_cameras(path_of_cameras(2), lens="source"), "colmap", "relative path"),
         (off_centre, "nerfstudio", "use transforms"),
         (off_centre, "blender", "use json"),
-    ):
+    ]
+    for value, format, message in refused:
         with pytest.raises(ValueError, match=message):
             write_trajectory(value, path, format)
     assert not path.exists()
 
 
-def test_no_lens_and_no_focal_is_told(tmp_path):
+def test_no_lens_and_no_focal_is_told(tmp_path: Path) -> None:
     path = write_trajectory(path_of_cameras(2), tmp_path / "a.tum")
     with pytest.raises(ValueError, match="arguments focal and size"):
         read_cameras(path)
 
 
-def test_the_json_of_the_documentation_can_be_read(tmp_path):
+def test_the_json_of_the_documentation_can_be_read(tmp_path: Path) -> None:
     page = (Path(__file__).parents[1] / "docs" / "use" / "trajectories.md").read_text()
     path = tmp_path / "docs.json"
     path.write_text(page.split("```json\n")[1].split("```")[0])
@@ -608,7 +635,7 @@ def test_the_json_of_the_documentation_can_be_read(tmp_path):
     assert trajectory.azimuth_deg[24] == 25 and trajectory.source_frame[-1] == 48
 
 
-def test_impossible_numbers_of_frames_and_rates_are_told(tmp_path):
+def test_impossible_numbers_of_frames_and_rates_are_told(tmp_path: Path) -> None:
     path = write_trajectory(path_of_cameras(2), tmp_path / "a.tum")
     for name in (path, ASSETS / "loop_left.txt", ASSETS / "pause_and_return.json"):
         with pytest.raises(ValueError, match="at least 1 output frame; got 0"):
@@ -617,11 +644,13 @@ def test_impossible_numbers_of_frames_and_rates_are_told(tmp_path):
         write_trajectory(path_of_cameras(2), path, fps=0.0)
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write_trajectory(preset("static", 3), tmp_path / "a.json")
     before = path.read_text()
 
-    def full(*_args, **_kwargs):
+    def full(*_args: object, **_kwargs: object):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
@@ -631,7 +660,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     assert path.read_text() == before
 
 
-def test_a_trajectory_of_cameras_is_written_like_its_cameras(tmp_path):
+def test_a_trajectory_of_cameras_is_written_like_its_cameras(tmp_path: Path) -> None:
     cameras = path_of_cameras(3)
     trajectory = Trajectory.from_cameras(cameras)
     first = write_trajectory(cameras, tmp_path / "a.npz").read_bytes()

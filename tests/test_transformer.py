@@ -7,6 +7,8 @@ sums in another order than the released score matrix, which moves the last bits 
 import copy
 import json
 import logging
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +21,7 @@ from trajectorycrafter.model.blocks import ReferenceAttention, rotary_table
 from trajectorycrafter.model.transformer import DualStreamTransformer
 
 TOLERANCE = 2e-5
-SMALL = {
+SMALL: dict[str, Any] = {
     "num_attention_heads": 2,
     "attention_head_dim": 16,
     "in_channels": 9,
@@ -35,7 +37,7 @@ SMALL = {
 }
 
 
-def small(seed: int = 0, **changes) -> DualStreamTransformer:
+def small(seed: int = 0, **changes: Any) -> DualStreamTransformer:
     model = DualStreamTransformer(**{**SMALL, **changes}).eval()
     generator = seeded(seed)
     with torch.no_grad():
@@ -44,9 +46,14 @@ def small(seed: int = 0, **changes) -> DualStreamTransformer:
     return model
 
 
-def small_inputs(frames: int = 3, height: int = 4, width: int = 6, batch: int = 2) -> dict:
+def small_inputs(
+    frames: int = 3, height: int = 4, width: int = 6, batch: int = 2
+) -> dict[str, Any]:
     generator = seeded(1)
-    draw = lambda *shape: torch.randn(shape, generator=generator)  # noqa: E731
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator)
+
     return {
         "hidden_states": draw(batch, frames, 4, height, width),
         "encoder_hidden_states": draw(batch, 5, 20),
@@ -60,7 +67,7 @@ def small_reference(frames: int = 2) -> Tensor:
 
 
 @torch.no_grad()
-def run(model: DualStreamTransformer, reference: Tensor | None = None, **changes) -> Tensor:
+def run(model: DualStreamTransformer, reference: Tensor | None = None, **changes: Any) -> Tensor:
     given = {**small_inputs(), **changes}
     return model(**given, reference_latents=reference).sample
 
@@ -88,6 +95,7 @@ def test_names_and_shapes_are_those_of_the_released_checkpoint() -> None:
     golden = json.loads((GOLDEN / "checkpoint_keys_5b.json").read_text())
     with torch.device("meta"):
         model = DualStreamTransformer.from_config(golden["config"])
+    assert isinstance(model, DualStreamTransformer)
     ours = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
     assert ours == {name: list(shape) for name, shape in golden["shapes"].items()}
     assert sum(p.numel() for p in model.parameters()) == 6_099_432_000
@@ -106,7 +114,7 @@ def test_every_stage_equals_the_released_trace() -> None:
     seen: dict[str, Tensor] = {}
 
     def keep(name: str):
-        def hook(_module, _inputs, output) -> None:
+        def hook(_module: object, _inputs: object, output: Any) -> None:
             if isinstance(output, Tensor):
                 seen[name] = output
             elif name.startswith("block"):
@@ -150,7 +158,7 @@ def test_rotary_tables_equal_both_versions(version: str) -> None:
 def test_sincos_table_equals_the_released_buffer() -> None:
     golden = tensors("transformer/transformer_sincos.pos_embedding")["pos_embedding"]
     model = transformer("sincos")
-    assert torch.equal(model._position(golden.shape[1], (4, 6)), golden)
+    assert torch.equal(model.position_table(golden.shape[1], (4, 6)), golden)
     assert not [name for name in model.state_dict() if "position" in name]
 
 
@@ -177,6 +185,7 @@ def test_fused_attention_equals_the_score_matrix_and_its_gradients() -> None:
 def test_one_projected_reference_serves_every_guidance_branch() -> None:
     model, reference = small(), small_reference()
     once = model.project_reference(reference)
+    assert once is not None
     assert [k.shape for k, _ in once] == [(1, 3, 16, 8)] * 2
     with torch.no_grad():
         shared = model(**small_inputs(), reference=once).sample
@@ -249,7 +258,7 @@ def test_unknown_settings_are_ignored_with_a_warning() -> None:
     settings = {**SMALL, "_class_name": "CrossTransformer3DModel", "brand_new": 3}
     model = DualStreamTransformer.from_config(settings)
     logging.getLogger("diffusers").removeHandler(handler)
-    assert model.config.num_layers == 4
+    assert isinstance(model, DualStreamTransformer) and model.config["num_layers"] == 4
     assert any("brand_new" in message and "ignored" in message for message in messages)
 
 
@@ -259,8 +268,8 @@ def test_sincos_fits_other_sizes_and_fewer_frames() -> None:
     )
     assert run(model, **small_inputs(frames=2, height=8, width=4)).shape == (2, 2, 4, 8, 4)
     # Fewer frames see the first frames of the table, whatever the size.
-    table = model._position(5 + 3 * 8, (4, 2))
-    assert torch.equal(model._position(5 + 2 * 8, (4, 2)), table[:, : 5 + 2 * 8])
+    table = model.position_table(5 + 3 * 8, (4, 2))
+    assert torch.equal(model.position_table(5 + 2 * 8, (4, 2)), table[:, : 5 + 2 * 8])
     assert torch.equal(table[:, :5], torch.zeros(1, 5, 32))
 
 
@@ -291,7 +300,7 @@ def test_a_deep_copy_calls_its_own_attentions() -> None:
 
 
 @pytest.mark.parametrize("kind", ["block_level", "leaf_level"])
-def test_group_offload_to_disk_brings_every_weight_back(kind: str, tmp_path) -> None:
+def test_group_offload_to_disk_brings_every_weight_back(kind: str, tmp_path: Path) -> None:
     plain = run(small(), small_reference())
     model = small()
     # On the CPU only the disk is another place: what is not brought back in time is garbage.
@@ -312,9 +321,9 @@ def test_layerwise_casting_stores_small_and_computes_in_float32(storage: torch.d
     plain = run(small(), small_reference())
     model = small()
     model.enable_layerwise_casting(storage_dtype=storage, compute_dtype=torch.float32)
-    assert model.transformer_blocks[0].attn1.to_q.weight.dtype == storage
-    assert model.perceiver_cross_attention[0].to_kv.weight.dtype == storage
-    assert model.perceiver_cross_attention[0].norm1.weight.dtype == torch.float32
+    assert model.get_parameter("transformer_blocks.0.attn1.to_q.weight").dtype == storage
+    assert model.get_parameter("perceiver_cross_attention.0.to_kv.weight").dtype == storage
+    assert model.get_parameter("perceiver_cross_attention.0.norm1.weight").dtype == torch.float32
     assert model.ref_patch_embed.proj.weight.dtype == torch.float32
     out = run(model, small_reference())
     # Rounding of the weights alone: 11 bits of mantissa against 4.
@@ -354,7 +363,7 @@ def test_pyramid_attention_broadcast_runs() -> None:
     assert worst(outs[1], plain) < 1e-5
 
 
-def test_lora_reaches_blocks_and_reference_attentions(tmp_path) -> None:
+def test_lora_reaches_blocks_and_reference_attentions(tmp_path: Path) -> None:
     from peft import LoraConfig
 
     model = small()
@@ -364,9 +373,8 @@ def test_lora_reaches_blocks_and_reference_attentions(tmp_path) -> None:
     assert worst(adapted, plain) > 1e-3
     model.save_lora_adapter(tmp_path)
     fresh = small()
-    fresh.load_lora_adapter(
-        tmp_path, prefix=None, weight_name="pytorch_lora_weights.safetensors", use_safetensors=True
-    )
+    file: dict[str, Any] = {"prefix": None, "weight_name": "pytorch_lora_weights.safetensors"}
+    fresh.load_lora_adapter(tmp_path, use_safetensors=True, **file)
     assert worst(run(fresh, small_reference()), adapted) < 1e-5
     fresh.disable_adapters()
     assert torch.equal(run(fresh, small_reference()), plain)

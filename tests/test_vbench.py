@@ -6,6 +6,7 @@ import sys
 import venv
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,7 +19,7 @@ from torch import Tensor
 from transformers import CLIPConfig, CLIPModel, ViTConfig, ViTModel
 
 from trajectorycrafter.job.manifest import read_manifest
-from trajectorycrafter.lab.evaluation.records import summarise
+from trajectorycrafter.lab.evaluation.records import summarize
 from trajectorycrafter.lab.evaluation.vbench import benchmark as vbench
 from trajectorycrafter.lab.evaluation.vbench import networks
 from trajectorycrafter.lab.evaluation.vbench.benchmark import (
@@ -602,7 +603,7 @@ def test_all_seven_together(
         0.06,
     )
     assert set(first.values) == set(DIMENSIONS)
-    pooled = {(m.row, m.column): m.clips for m in summarise(evaluation, by=())}
+    pooled = {(m.row, m.column): m.clips for m in summarize(evaluation, by=())}
     assert pooled["ours", "imaging_quality"] == 1  # two trajectories of one clip
 
 
@@ -661,7 +662,7 @@ def test_missing_prompts_leave_out_overall_consistency(
     ],
 )
 def test_mistakes_are_told_before_the_work(
-    options: dict, error: type[Exception], message: str, results: Path, tmp_path: Path
+    options: dict[str, Any], error: type[Exception], message: str, results: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(error, match=message):
         evaluate_vbench(results, tmp_path / "out", **options)
@@ -689,7 +690,7 @@ def test_the_papers_row_is_quoted() -> None:
     assert tuple(paper.values) == DIMENSIONS
     expected = (0.9236, 0.9512, 0.9437, 0.9815, 0.2847, 0.5920, 0.6479)
     assert tuple(paper.values.values()) == expected
-    assert "Table 2" in paper.source
+    assert "Table 2" in paper.quoted_from
 
 
 # ------------------------------------------------------------------------------------------- jobs

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,7 +14,11 @@ from trajectorycrafter.video.clip import Video
 
 
 def sample(
-    i: int, kind: Kind | None = None, frames: int = 9, size: tuple[int, int] = (32, 48), **other
+    i: int,
+    kind: Kind | None = None,
+    frames: int = 9,
+    size: tuple[int, int] = (32, 48),
+    **other: Any,
 ) -> Sample:
     """A sample of noise with a third of its pixels unseen; the sizes that the tiny preset takes."""
     g = torch.Generator().manual_seed(i)
@@ -38,7 +43,7 @@ def write_samples(folder: Path, count: int = 6) -> Path:
     return folder
 
 
-def settings(named: str, samples: Path, ablation: str = "none", **optimizer) -> TrainSettings:
+def settings(named: str, samples: Path, ablation: str = "none", **optimizer: Any) -> TrainSettings:
     """A tiny preset on the samples, on the CPU, two steps of one sample unless said."""
     made = changed(preset(named, ablation), "data", samples=(samples,), batch=1)
     made = changed(made, "optimizer", **{"steps": 2, **optimizer})

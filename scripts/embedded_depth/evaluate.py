@@ -1,7 +1,7 @@
 """Measure the embedded depth on real stereo pairs and draw depth of clips.
 
 Needs the `scikit-image==0.17.2` wheel (Motorcycle, Middlebury 2014), Debian `opencv-doc` (Aloe,
-Middlebury 2006) and the `stereodemo==0.7` wheel (12 grey OAK-D pairs, no truth: semi-global
+Middlebury 2006) and the `stereodemo==0.7` wheel (12 gray OAK-D pairs, no truth: semi-global
 matching is the reference), unpacked below SOURCES as for `render_views.py`.
 `python evaluate.py SOURCES --clip clip.mp4 --sheet sheet.png`
 
@@ -11,18 +11,16 @@ taken, so a row ramp (lower is nearer) is the figure to beat, not zero.
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
+from pictures import read
 from scipy.stats import spearmanr
 from stereo import semi_global
 
-from trajectorycrafter.depth.embedded import (
-    EmbeddedDepth,
-    joint_upsample,
-    sharpen_steps,
-)
+from trajectorycrafter.depth.embedded import EmbeddedDepth, joint_upsample, sharpen_steps
 from trajectorycrafter.depth.temporal import align_over_time, flicker
 from trajectorycrafter.video.clip import Video
 
@@ -30,11 +28,11 @@ from trajectorycrafter.video.clip import Video
 def pairs(sources: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Pictures with true disparity, NaN where it is unknown."""
     data = next(sources.glob("whl/scikit_image-0.17.2*/skimage/data"))
-    motorcycle = cv2.imread(str(data / "motorcycle_left.png"))[:, :, ::-1]
+    motorcycle = read(data / "motorcycle_left.png")[:, :, ::-1]
     truth = np.load(data / "motorcycle_disp.npz")["arr_0"].astype(np.float32)
     docs = sources / "deb/usr/share/doc/opencv-doc/examples/data"
-    aloe = cv2.imread(str(docs / "aloeL.jpg"))[:, :, ::-1]
-    aloe_truth = cv2.imread(str(docs / "aloeGT.png"), cv2.IMREAD_GRAYSCALE).astype(np.float32)
+    aloe = read(docs / "aloeL.jpg")[:, :, ::-1]
+    aloe_truth = read(docs / "aloeGT.png", cv2.IMREAD_GRAYSCALE).astype(np.float32)
     return {
         "motorcycle": (motorcycle, np.where(np.isfinite(truth) & (truth > 0), truth, np.nan)),
         "aloe": (aloe, np.where(aloe_truth > 0, aloe_truth, np.nan)),
@@ -46,18 +44,13 @@ def oak_pairs(sources: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     folder = next(sources.glob("whl/stereodemo*/stereodemo/datasets/oak-d"))
     out = {}
     for path in sorted(folder.glob("*_left.png")):
-        left = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-        right = cv2.imread(str(path).replace("_left", "_right"), cv2.IMREAD_GRAYSCALE)
-        # The part that rectification filled, by the package's own calibration file.
-        rows, columns = (
-            slice(round(0.0417 * left.shape[0]), None),
-            slice(round(0.9547 * left.shape[1])),
-        )
-        grey = np.repeat(left[:, :, None], 3, axis=2)
-        out[path.stem.removesuffix("_left")] = (
-            grey[rows, columns],
-            semi_global(left, right)[rows, columns],
-        )
+        left = read(path, cv2.IMREAD_GRAYSCALE)
+        right = read(Path(str(path).replace("_left", "_right")), cv2.IMREAD_GRAYSCALE)
+        # Without what rectification filled, by the package's own calibration file.
+        rows = slice(round(0.0417 * left.shape[0]), None)
+        columns = slice(round(0.9547 * left.shape[1]))
+        rgb, disparity = np.repeat(left[:, :, None], 3, axis=2), semi_global(left, right)
+        out[path.stem.removesuffix("_left")] = rgb[rows, columns], disparity[rows, columns]
     return out
 
 
@@ -66,7 +59,8 @@ def figures(predicted: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
     known = np.isfinite(truth)
     p, t = predicted[known].astype(np.float64), truth[known].astype(np.float64)
     scale, shift = np.polyfit(p, t, 1)
-    return float(spearmanr(p, t)[0]), float(np.mean(np.abs(scale * p + shift - t) / t))
+    ranks: Any = spearmanr(p, t)
+    return float(ranks.statistic), float(np.mean(np.abs(scale * p + shift - t) / t))
 
 
 def as_video(image: np.ndarray) -> Video:
@@ -79,10 +73,8 @@ def fine_disparity(estimator: EmbeddedDepth, video: Video) -> torch.Tensor:
 
 
 def colored(disparity: np.ndarray) -> np.ndarray:
-    q = ((disparity / max(np.percentile(disparity, 99), 1e-9)).clip(0, 1) ** 0.6 * 255).astype(
-        np.uint8
-    )
-    return cv2.applyColorMap(q, cv2.COLORMAP_INFERNO)
+    share = (disparity / max(np.percentile(disparity, 99), 1e-9)).clip(0, 1)
+    return cv2.applyColorMap((share**0.6 * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
 
 
 def read_clip(path: Path, count: int, stride: int, short_side: int = 320) -> Video:
@@ -125,11 +117,8 @@ def main() -> None:
         disparity = fine_disparity(estimator, video)
         ramp = np.broadcast_to(np.arange(truth.shape[0])[:, None], truth.shape)
         own, baseline = figures(disparity[0, 0].numpy(), truth), figures(ramp, truth)
-        print(
-            "{}: Spearman {:.3f}, AbsRel {:.3f}; row ramp {:.3f}, {:.3f}".format(
-                name, *own, *baseline
-            )
-        )
+        told = "{}: Spearman {:.3f}, AbsRel {:.3f}; row ramp {:.3f}, {:.3f}"
+        print(told.format(name, *own, *baseline))
         if name in oak:
             wins, ranks = wins + (own[1] < baseline[1]), [*ranks, own[0]]
         rows.append(row(video.frames[0], disparity[0]))

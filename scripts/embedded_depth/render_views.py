@@ -4,11 +4,10 @@ Needs the extra `synthetic`, EGL, and below WORK what `make.sh` puts there: `swe
 (its .sh3f files) and the `miniworld` wheel for bodies and surfaces, and in `sources` the unpacked
 photographs. `python render_views.py WORK OUT --views 5000` writes shards `views_00000.npz` with
 `rgb` (n, H, W, 3 uint8, clean: training degrades them) and `disparity` (n, H / 2, W / 2 float16, in
-1/metre; 0 for the sky, which is part of the target).
+1/meter; 0 for the sky, which is part of the target).
 """
 
 import argparse
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pictures import cuts, prints
+from pictures import cuts, prints, store
 
 from trajectorycrafter.geometry.cameras import Cameras, focal_from_fov, intrinsics
 from trajectorycrafter.lab.synthetic.meshes import layout, shapes
@@ -25,13 +24,14 @@ from trajectorycrafter.lab.synthetic.meshes.middle import things_on
 from trajectorycrafter.lab.synthetic.meshes.motion import Matrix, Motion, moved, turned
 from trajectorycrafter.lab.synthetic.meshes.renderer import Body, draw
 from trajectorycrafter.lab.synthetic.meshes.shapes import Part
+from trajectorycrafter.lab.synthetic.shared import Vector, triple
 
 SIZES = ((288, 384), (288, 512), (384, 288))
 """Height and width of a shard's views."""
 CAMERAS = 4
 """Views of one scene: building it costs more than drawing it."""
 SKY = 250.0
-"""Radius of the sky in metres; what is nearly as far counts as sky."""
+"""Radius of the sky in meters; what is nearly as far counts as sky."""
 SURFACES = ("wall", "floor", "street", "pattern", "bark")
 
 
@@ -45,7 +45,7 @@ class View:
     roll: float
     fov: float
     bodies: list[Body] = field(default_factory=list)
-    lamp: tuple[float, float, float] | None = None
+    lamp: Vector | None = None
     """None for the sun."""
 
     @property
@@ -58,13 +58,13 @@ class View:
 
 def far(s: Stock, near: float, most: float) -> float:
     """A distance, each octave as often as another."""
-    return float(np.exp(s.uniform(np.log(near), np.log(most))))
+    return float(np.exp(s.between(np.log(near), np.log(most))))
 
 
 def thing(s: Stock, use: str, z: float = 6.0) -> Body:
     """Somebody, a tree that may be large if it is far, or another model."""
     if use == "tree":
-        return s.tree(s.uniform(2.5, 14) if z > 8 else s.uniform(1, 4))
+        return s.tree(s.between(2.5, 14) if z > 8 else s.between(1, 4))
     return s.walker(set())[0] if use == "people" and s.chance(0.6) else s.model(use)[0]
 
 
@@ -72,7 +72,7 @@ def scatter(s: Stock, use: str, count: int, near: float, most: float) -> list[Bo
     """Things ahead of the camera."""
     spread, ways = 0.45 if use == "people" else 0.8, [far(s, near, most) for _ in range(count)]
     return [
-        at(thing(s, use, z), s.uniform(-spread, spread) * z, 0.01, -z, s.uniform(0, 6.3))
+        at(thing(s, use, z), s.between(-spread, spread) * z, 0.01, -z, s.between(0, 6.3))
         for z in ways
     ]
 
@@ -80,20 +80,20 @@ def scatter(s: Stock, use: str, count: int, near: float, most: float) -> list[Bo
 def solid(s: Stock, place: np.ndarray, size: np.ndarray) -> Body:
     """A random plain body in a box of the given size."""
     data = s.pick([
-        lambda: shapes.box(s.uniform(0.5, 3), size), shapes.box, shapes.sphere,
-        lambda: shapes.cylinder(s.uniform(0.1, 1)), lambda: shapes.blob(s.rng),
+        lambda: shapes.box(s.between(0.5, 3), size), shapes.box, shapes.sphere,
+        lambda: shapes.cylinder(s.between(0.1, 1)), lambda: shapes.blob(s.rng),
     ])()  # fmt: skip
-    motion = Motion(tuple(place.tolist()), s.uniform(0, 6.3), tuple(size.tolist()))
+    motion = Motion(triple(place), s.between(0, 6.3), triple(size))
     return s.shape("solid", data, s.pick(SURFACES), motion=motion, shine=s.pick([0.0, 0.3]))
 
 
 def hand(s: Stock, view: View) -> list[Body]:
     """A forearm that comes in from the border and mostly holds something, near the camera."""
-    r, z = s.rng, s.uniform(0.3, 1.0)
+    r, z = s.rng, s.between(0.3, 1.0)
     half = np.tan(np.radians(view.fov) / 2) * z
-    wrist = np.array([s.uniform(-0.6, 0.6) * half, s.uniform(-0.4, 0.5) * half, z])
-    elbow = np.array([s.pick([-1.4, 1.4]) * half, s.uniform(-0.2, 1.4) * half, z])
-    elbow[2] *= s.uniform(0.5, 1.2)
+    wrist = np.array([s.between(-0.6, 0.6) * half, s.between(-0.4, 0.5) * half, z])
+    elbow = np.array([s.pick([-1.4, 1.4]) * half, s.between(-0.2, 1.4) * half, z])
+    elbow[2] *= s.between(0.5, 1.2)
     back = np.linalg.inv(view.to_camera)
     wrist, elbow = (back[:3] @ [*p, 1] for p in (wrist, elbow))
     along = (wrist - elbow) / np.linalg.norm(wrist - elbow)
@@ -105,33 +105,33 @@ def hand(s: Stock, view: View) -> list[Body]:
         root = wrist + along * 0.08 + side * finger * 0.02
         bend, tip = root + along * [[0.04], [0.07]] + r.normal(0, [[0.015], [0.025]], (2, 3))
         rods += [shapes.capsule(root, bend, 0.011), shapes.capsule(bend, tip, 0.009)]
-    skin = np.array([0.85, 0.62, 0.5]) * s.uniform(0.35, 1.1)
-    parts = [Part(np.concatenate(rods), None, tuple(skin.tolist()))]
+    skin = np.array([0.85, 0.62, 0.5]) * s.between(0.35, 1.1)
+    parts = [Part(np.concatenate(rods), None, triple(skin))]
     if s.chance(0.3):
-        cuff = elbow + (wrist - elbow) * s.uniform(0.3, 0.6)
+        cuff = elbow + (wrist - elbow) * s.between(0.3, 0.6)
         parts.append(Part(shapes.capsule(elbow, cuff, 0.06, 0.9), *s.surface("pattern")))
     held = [solid(s, wrist + along * 0.13, r.uniform(0.06, 0.25, 3))] if s.chance(0.7) else []
     return [Body("hand", tuple(parts), casts_shadow=False), *held]
 
 
 def room(s: Stock) -> View:
-    w, d, h = s.uniform(2.5, 9), s.uniform(2.5, 12), s.uniform(2.2, 3.6)
+    w, d, h = s.between(2.5, 9), s.between(2.5, 12), s.between(2.2, 3.6)
     r = s.rng
-    eye = np.array([s.uniform(-0.45, 0.45) * w, s.uniform(0.4, 2), s.uniform(0.1, 0.48) * d])
-    view = View(eye, r.normal(0, 40), r.normal(-8, 12), r.normal(0, 2), s.uniform(35, 85))
-    view.lamp = s.uniform(-0.4, 0.4) * w, h - 0.2, s.uniform(-0.4, 0.4) * d
+    eye = np.array([s.between(-0.45, 0.45) * w, s.between(0.4, 2), s.between(0.1, 0.48) * d])
+    view = View(eye, r.normal(0, 40), r.normal(-8, 12), r.normal(0, 2), s.between(35, 85))
+    view.lamp = s.between(-0.4, 0.4) * w, h - 0.2, s.between(-0.4, 0.4) * d
     view.bodies = layout.shell(s, np.array([[-w, -d], [w, d]]) / 2, h)
     walls = [(0.0, w, d), (np.pi, w, d), (np.pi / 2, d, w), (-np.pi / 2, d, w)]
 
     def by_wall(body: Body, y: float, gap: float) -> Body:
         turn, length, depth = s.pick(walls)
-        place = turned(1, turn) @ [s.uniform(-0.4, 0.4) * length, y, gap - depth / 2, 1]
-        return at(body, *place[:3].tolist(), turn)
+        place = turned(1, turn) @ [s.between(-0.4, 0.4) * length, y, gap - depth / 2, 1]
+        return at(body, *triple(place[:3]), turn)
 
     framed = [image for name, image in s.photos.items() if name.startswith("print")]
     for _ in range(r.integers(0, 8)):
-        part = Part(shapes.quad(s.uniform(0.3, 1.5), s.uniform(0.3, 1.5)), s.pick(framed))
-        view.bodies.append(by_wall(Body("print", (part,)), s.uniform(0.6, h - 0.6), 0.04))
+        part = Part(shapes.quad(s.between(0.3, 1.5), s.between(0.3, 1.5)), s.pick(framed))
+        view.bodies.append(by_wall(Body("print", (part,)), s.between(0.6, h - 0.6), 0.04))
     for _ in range(r.integers(0, 4)):
         view.bodies.append(by_wall(s.model("openings")[0], 0, 0.05))
     for _ in range(r.integers(4, 16)):
@@ -139,34 +139,34 @@ def room(s: Stock) -> View:
         if s.chance(0.55):
             body = by_wall(body, 0, size[2] / 2)
         else:
-            place = s.uniform(-0.45, 0.45) * w, 0, s.uniform(-0.45, 0.3) * d
-            body = at(body, *place, s.uniform(0, 6.3))
+            place = s.between(-0.45, 0.45) * w, 0, s.between(-0.45, 0.3) * d
+            body = at(body, *place, s.between(0, 6.3))
         view.bodies.append(body)
         if 0.3 < size[1] < 1.2 and s.chance(0.5):
             view.bodies += things_on(s, body, size)
     for _ in range(s.pick([0, 0, 1, 1, 2, 3])):
-        place = s.uniform(-0.4, 0.4) * w, 0.01, s.uniform(-0.45, 0.3) * d
-        view.bodies.append(at(thing(s, "people"), *place, s.uniform(0, 6.3)))
+        place = s.between(-0.4, 0.4) * w, 0.01, s.between(-0.45, 0.3) * d
+        view.bodies.append(at(thing(s, "people"), *place, s.between(0, 6.3)))
     return view
 
 
 def park(s: Stock) -> View:
-    r, y = s.rng, s.pick([s.uniform(0.4, 2.2), s.uniform(1, 2), s.uniform(2, 8)])
+    r, y = s.rng, s.pick([s.between(0.4, 2.2), s.between(1, 2), s.between(2, 8)])
     eye, pitch = np.array([0, y, 0]), r.normal(-2, 6) - y
-    view = View(eye, 0, pitch, r.normal(0, 1.5), s.uniform(30, 80))
+    view = View(eye, 0, pitch, r.normal(0, 1.5), s.between(30, 80))
     view.bodies = layout.landscape(s, SKY)[1:]  # The sky comes last.
     if s.chance(0.5):
-        inner = s.uniform(40, 100)
-        land = shapes.hills(r, inner, 2.4 * inner, s.uniform(5, 60))
+        inner = s.between(40, 100)
+        land = shapes.hills(r, inner, 2.4 * inner, s.between(5, 60))
         view.bodies.append(s.shape("hills", land, "grass", casts_shadow=False))
-    view.bodies += scatter(s, "tree", r.integers(1, 22), 4, 80)
-    view.bodies += scatter(s, "exterior", r.integers(0, 7), 2.5, 40)
-    view.bodies += scatter(s, "poles", r.integers(0, 5), 3, 50)
+    view.bodies += scatter(s, "tree", s.count(1, 22), 4, 80)
+    view.bodies += scatter(s, "exterior", s.count(0, 7), 2.5, 40)
+    view.bodies += scatter(s, "poles", s.count(0, 5), 3, 50)
     view.bodies += scatter(s, "vehicles", s.pick([0, 0, 1, 2]), 5, 50)
     view.bodies += scatter(s, "people", s.pick([0, 1, 1, 2, 4]), 1.8, 15)
     if s.chance(0.15):
-        z, posts = -s.uniform(1.5, 10), np.arange(-12, 12, s.uniform(0.12, 1.5))
-        ends = [([x, 0, z], [x, s.uniform(0.8, 1.6), z]) for x in posts]
+        z, posts = -s.between(1.5, 10), np.arange(-12, 12, s.between(0.12, 1.5))
+        ends = [([x, 0, z], [x, s.between(0.8, 1.6), z]) for x in posts]
         ends += [([-12, y, z], [12, y, z]) for y in (0.4, 1.0)]
         rods = np.concatenate([shapes.capsule(*end, 0.025) for end in ends])
         view.bodies.append(s.shape("fence", rods, s.pick(SURFACES)))
@@ -174,62 +174,63 @@ def park(s: Stock) -> View:
 
 
 def street(s: Stock) -> View:
-    r, eye = s.rng, np.array([s.uniform(-3, 3), s.pick([s.uniform(0.8, 2), s.uniform(2, 9)]), 0])
+    r, eye = s.rng, np.array([s.between(-3, 3), s.pick([s.between(0.8, 2), s.between(2, 9)]), 0])
     pitch = r.normal(-2, 5) - eye[1]
-    view = View(eye, r.normal(0, 15), pitch, r.normal(0, 1.5), s.uniform(35, 85))
-    land, half = shapes.ground(SKY, s.uniform(0.1, 0.8)), s.uniform(4, 14)
+    view = View(eye, r.normal(0, 15), pitch, r.normal(0, 1.5), s.between(35, 85))
+    land, half = shapes.ground(SKY, s.between(0.1, 0.8)), s.between(4, 14)
     view.bodies = [s.shape("land", land, "street")]
     for side in (-1, 1):
         z = 15.0
         while z > -120:
             size = r.uniform([6, 3, 5], [12, 22, 18])
-            x = side * (half + size[0] / 2 + s.uniform(0, 2))
-            data = shapes.box(s.uniform(0.08, 0.2), size)
-            motion = Motion((x, 0, z - size[2] / 2), 0.0, tuple(size.tolist()))
+            x = side * (half + size[0] / 2 + s.between(0, 2))
+            data = shapes.box(s.between(0.08, 0.2), size)
+            motion = Motion((x, 0, z - size[2] / 2), 0.0, triple(size))
             if s.chance(0.85):
                 view.bodies.append(s.shape("house", data, "facade", motion=motion))
-            z -= size[2] + s.pick([0, 0, s.uniform(1, 6)])
+            z -= size[2] + s.pick([0, 0, s.between(1, 6)])
     for use, count, near, most in (
         ("vehicles", 8, 4, 60), ("poles", 5, 3, 50), ("exterior", 6, 3, 50), ("tree", 5, 4, 40),
         ("people", 6, 1.5, 25),
     ):  # fmt: skip
-        view.bodies += scatter(s, use, r.integers(0, count), near, most)
+        view.bodies += scatter(s, use, s.count(0, count), near, most)
     return view
 
 
 def tabletop(s: Stock) -> View:
-    r, eye = s.rng, np.array([0, s.uniform(0.15, 0.9), s.uniform(0.3, 0.9)])
+    r, eye = s.rng, np.array([0, s.between(0.15, 0.9), s.between(0.3, 0.9)])
     pitch = -np.degrees(np.arctan2(eye[1] - 0.05, eye[2])) + r.normal(5, 8)
-    view = View(eye, r.normal(0, 8), pitch, r.normal(0, 4), s.uniform(35, 70))
-    view.lamp, half, back = (r.normal(), 1.5, r.normal()), s.uniform(0.4, 1.2), s.uniform(0.4, 4)
-    table, floor = shapes.ground(half, s.uniform(0.7, 4)), shapes.ground(5, s.uniform(0.3, 1))
+    view = View(eye, r.normal(0, 8), pitch, r.normal(0, 4), s.between(35, 70))
+    view.lamp, half, back = (r.normal(), 1.5, r.normal()), s.between(0.4, 1.2), s.between(0.4, 4)
+    table, floor = shapes.ground(half, s.between(0.7, 4)), shapes.ground(5, s.between(0.3, 1))
     wall = s.shape("wall", shapes.quad(12, 6, (6, 3)), s.pick(SURFACES), casts_shadow=False)
     view.bodies = [
         s.shape("table", table, s.pick(SURFACES)), at(wall, 0, -0.75, -max(back, half)),
         at(s.shape("floor", floor, s.pick(SURFACES)), 0, -0.75, 0),
     ]  # fmt: skip
     for _ in range(r.integers(1, 14)):
-        x, z = s.uniform(-0.6, 0.6), s.uniform(-0.6, 0.3)
+        x, z = s.between(-0.6, 0.6), s.between(-0.6, 0.3)
         if s.chance(0.3):
             view.bodies.append(solid(s, np.array([x, 0, z]), r.uniform(0.03, 0.35, 3)))
         else:
-            view.bodies.append(at(s.model("small")[0], x, 0, z, s.uniform(0, 6.3)))
+            view.bodies.append(at(s.model("small")[0], x, 0, z, s.between(0, 6.3)))
     if s.chance(0.35):
         body, _ = s.model(s.pick(["people", "indoor"]))
-        view.bodies.append(at(body, r.normal(0, 0.6), -0.75, -half - s.uniform(0.3, 0.3 + back)))
+        view.bodies.append(at(body, r.normal(0, 0.6), -0.75, -half - s.between(0.3, 0.3 + back)))
     return replace(view, bodies=view.bodies + (hand(s, view) if s.chance(0.4) else []))
 
 
 def floating(s: Stock) -> View:
     """Bodies before a backdrop or in the sky: no ground to lean on."""
-    r, most = s.rng, s.uniform(3, 30)
-    view = View(np.zeros(3), 0, r.normal(0, 10), r.normal(0, 10), s.uniform(35, 75))
+    r, most = s.rng, s.between(3, 30)
+    view = View(np.zeros(3), 0, r.normal(0, 10), r.normal(0, 10), s.between(35, 75))
     if s.chance(0.7):
         repeat = float(s.pick([1, 4, 10]))
         data = shapes.quad(6 * most, 6 * most, (repeat, repeat))
         data[:, :3] += np.array([0, -3 * most, -most], np.float32)
         backdrop = s.shape("backdrop", data, s.pick(SURFACES), casts_shadow=False)
-        view.bodies, view.lamp = [at(backdrop, 0, 0, 0, r.normal(0, 0.4))], tuple(r.normal(0, 2, 3))
+        view.bodies = [at(backdrop, 0, 0, 0, r.normal(0, 0.4))]
+        view.lamp = triple(r.normal(0, 2, 3))
     spread = np.tan(np.radians(view.fov) / 2) * 1.1
     for _ in range(r.integers(2, 20)):
         z = far(s, 0.5, most)
@@ -238,8 +239,9 @@ def floating(s: Stock) -> View:
             view.bodies.append(solid(s, place, r.uniform(0.08, 0.5, 3) * z))
             continue
         body, size = s.model(s.pick(["people", "indoor", "small", "plants", "vehicles"]))
-        scale = (s.uniform(0.2, 1) * z / max(*size, 0.05),) * 3
-        motion = Motion(tuple(place.tolist()), s.uniform(0, 6.3), scale, phase=np.pi / 2)
+        scale = s.between(0.2, 1) * z / max(*size, 0.05)
+        whole_body = (scale, scale, scale)
+        motion = Motion(triple(place), s.between(0, 6.3), whole_body, phase=np.pi / 2)
         view.bodies.append(replace(body, motion=replace(motion, rock=r.normal(0, 0.26))))
     return replace(view, bodies=view.bodies + (hand(s, view) if s.chance(0.25) else []))
 
@@ -247,10 +249,10 @@ def floating(s: Stock) -> View:
 def portrait(s: Stock) -> View:
     """Somebody near in the middle of another scene."""
     view = s.pick([room, park, park, street])(s)
-    z, a = s.uniform(0.7, 3.5), np.radians(view.yaw + s.rng.normal(0, view.fov / 6))
+    z, a = s.between(0.7, 3.5), np.radians(view.yaw + s.rng.normal(0, view.fov / 6))
     view.eye[1], view.pitch = min(view.eye[1], 2.0), s.rng.normal(-2, 5)
     x, depth = view.eye[0] + np.sin(a) * z, view.eye[2] - np.cos(a) * z
-    view.bodies.append(at(thing(s, "people"), x, 0.01, depth, s.uniform(0, 6.3)))
+    view.bodies.append(at(thing(s, "people"), x, 0.01, depth, s.between(0, 6.3)))
     return view
 
 
@@ -273,7 +275,7 @@ def views(s: Stock, height: int, width: int) -> Iterator[tuple[np.ndarray, np.nd
         shown = [view, *(nearby(view, s.rng) for _ in range(CAMERAS - 1))]
         # The level view ahead is what the brightness is measured in.
         to_world = replace(view, pitch=0.0, roll=0.0).to_camera
-        ahead = tuple((np.linalg.inv(to_world)[:3] @ [0, 0, 7, 1]).tolist())
+        ahead = triple(np.linalg.inv(to_world)[:3] @ [0, 0, 7, 1])
         light = layout.sunlight(s, ahead, 14.0)
         if view.lamp is not None:
             light = layout.lamplight(s, view.lamp, ahead)
@@ -312,16 +314,12 @@ def main() -> None:
     parser.add_argument("--shard", type=int, default=40)
     parser.add_argument("--first", type=int, default=0, help="number of the first shard")
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
     held = stock(args.work, np.random.default_rng(args.first))
     for shard in range(args.first, args.first + args.views // args.shard):
         rng = np.random.default_rng(shard)
         height, width = SIZES[rng.choice(3, p=[0.45, 0.4, 0.15])]
         drawn = islice(views(replace(held, rng=rng), height, width), args.shard)
-        rgb, disparity = (np.stack(side) for side in zip(*drawn, strict=True))
-        temporary = args.out / f".{shard:05d}.npz"
-        np.savez(temporary, rgb=rgb, disparity=disparity)
-        os.replace(temporary, args.out / f"views_{shard:05d}.npz")
+        store(args.out / f"views_{shard:05d}.npz", *zip(*drawn, strict=True))
         print(shard, flush=True)
 
 

@@ -10,18 +10,20 @@ or seen with certainty is NaN.
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from pictures import read, store
 
 BOARD = (9, 6)
 """Inner corners of the chessboard."""
 
 
 def semi_global(left: np.ndarray, right: np.ndarray, most: int = 128) -> np.ndarray:
-    """Disparity in pixels of a rectified grey pair (Hirschmueller 2008), NaN where unsure."""
+    """Disparity in pixels of a rectified gray pair (Hirschmueller 2008), NaN where unsure."""
     block = 5
-    matcher = cv2.StereoSGBM_create(
+    matcher = cv2.StereoSGBM.create(
         minDisparity=0, numDisparities=most, blockSize=block, P1=8 * block**2, P2=32 * block**2,
         disp12MaxDiff=1, uniquenessRatio=10, speckleWindowSize=150, speckleRange=2,
         mode=cv2.STEREO_SGBM_MODE_HH,
@@ -31,13 +33,13 @@ def semi_global(left: np.ndarray, right: np.ndarray, most: int = 128) -> np.ndar
 
 
 def chessboard_pairs(folder: Path) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The rectified grey pairs of opencv-doc's samples."""
-    pairs, corners = [], []
+    """The rectified gray pairs of opencv-doc's samples."""
+    pairs: list[tuple[np.ndarray, np.ndarray]] = []
+    corners: list[list[np.ndarray]] = []
     for path in sorted(folder.glob("left[0-9][0-9].jpg")):
-        both = [
-            cv2.imread(str(path.with_name(path.name.replace("left", side))), 0)
-            for side in ("left", "right")
-        ]
+        left = read(path, cv2.IMREAD_GRAYSCALE)
+        right = read(path.with_name(path.name.replace("left", "right")), cv2.IMREAD_GRAYSCALE)
+        both = (left, right)
         found = [cv2.findChessboardCorners(image, BOARD) for image in both]
         if all(ok for ok, _ in found):
             end = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 30, 0.01)
@@ -50,21 +52,25 @@ def chessboard_pairs(folder: Path) -> list[tuple[np.ndarray, np.ndarray]]:
         pairs.append(both)
     board = np.zeros((BOARD[0] * BOARD[1], 3), np.float32)
     board[:, :2] = np.mgrid[: BOARD[0], : BOARD[1]].T.reshape(-1, 2)
-    boards, size = [board] * len(corners), pairs[0][0].shape[::-1]
+    boards, (height, width) = [board] * len(corners), pairs[0][0].shape
+    size = (width, height)
     first, second = ([c[i] for c in corners] for i in (0, 1))
-    _, K1, D1, _, _ = cv2.calibrateCamera(boards, first, size, None, None)
-    _, K2, D2, _, _ = cv2.calibrateCamera(boards, second, size, None, None)
-    error, K1, D1, K2, D2, R, T, _, _ = cv2.stereoCalibrate(
-        boards, first, second, K1, D1, K2, D2, size, flags=cv2.CALIB_FIX_INTRINSIC
+    # OpenCV's types do not know that it guesses what is None.
+    guess: Any = None
+    (k1, d1), (k2, d2) = (
+        cv2.calibrateCamera(boards, seen, size, guess, guess)[1:3] for seen in (first, second)
+    )
+    error, k1, d1, k2, d2, R, T, _, _ = cv2.stereoCalibrate(
+        boards, first, second, k1, d1, k2, d2, size, flags=cv2.CALIB_FIX_INTRINSIC
     )
     print(f"{len(corners)} boards, reprojection error {error:.2f} px")
-    R1, R2, P1, P2, *_ = cv2.stereoRectify(K1, D1, K2, D2, size, R, T, alpha=0)
-    maps = [
-        cv2.initUndistortRectifyMap(K, D, turn, P, size, cv2.CV_32FC1)
-        for K, D, turn, P in ((K1, D1, R1, P1), (K2, D2, R2, P2))
+    R1, R2, P1, P2, *_ = cv2.stereoRectify(k1, d1, k2, d2, size, R, T, alpha=0)
+    x1, y1 = cv2.initUndistortRectifyMap(k1, d1, R1, P1, size, cv2.CV_32FC1)
+    x2, y2 = cv2.initUndistortRectifyMap(k2, d2, R2, P2, size, cv2.CV_32FC1)
+    return [
+        (cv2.remap(left, x1, y1, cv2.INTER_LINEAR), cv2.remap(right, x2, y2, cv2.INTER_LINEAR))
+        for left, right in pairs
     ]
-    return [tuple(cv2.remap(i, *m, cv2.INTER_LINEAR) for i, m in zip(both, maps, strict=True))
-            for both in pairs]  # fmt: skip
 
 
 def with_board(disparity: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -85,7 +91,7 @@ def with_board(disparity: np.ndarray, left: np.ndarray, right: np.ndarray) -> np
 
 
 def castle_frames(folder: Path) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Every fourth grey picture of the castle and its disparity (1/metre) in the same pixels.
+    """Every fourth gray picture of the castle and its disparity (1/meter) in the same pixels.
 
     The calibration is the one in the folder's `chateau.xml`, `chateau_depth.xml` and
     `depth_M_color.txt`; the unit of 1/8 mm makes the edges of both cameras meet.
@@ -95,26 +101,21 @@ def castle_frames(folder: Path) -> list[tuple[np.ndarray, np.ndarray]]:
     to_color = np.linalg.inv(np.loadtxt(folder / "depth_M_color.txt"))
     out = []
     for path in sorted((folder / "castel").glob("image_*.pgm"))[::4]:
-        grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        gray = read(path, cv2.IMREAD_GRAYSCALE)
         stored = path.with_name(path.name.replace("image", "depth_image")).with_suffix(".bin")
         # Eight bytes give the size.
-        z = np.fromfile(stored, np.uint16, offset=8).reshape(grey.shape) * 0.000125
+        z = np.fromfile(stored, np.uint16, offset=8).reshape(gray.shape) * 0.000125
         y, x = np.nonzero((z > 0.1) & (z < 1.9))
         points = np.linalg.inv(depth_K) @ np.stack([x, y, np.ones_like(x)]) * z[y, x]
         points = to_color[:3, :3] @ points + to_color[:3, 3:]
         u, v, _ = np.rint(color @ points / points[2]).astype(int)
-        seen = (u >= 0) & (u < grey.shape[1]) & (v >= 0) & (v < grey.shape[0])
-        disparity = np.zeros(grey.shape, np.float32)
+        seen = (u >= 0) & (u < gray.shape[1]) & (v >= 0) & (v < gray.shape[0])
+        disparity = np.zeros(gray.shape, np.float32)
         np.maximum.at(disparity, (v[seen], u[seen]), 1 / points[2][seen])
         # The depth camera's pixels are coarser: close the gaps between them.
         disparity = cv2.morphologyEx(disparity, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
-        out.append((grey, np.where(disparity > 0, disparity, np.nan)))
+        out.append((gray, np.where(disparity > 0, disparity, np.nan)))
     return out
-
-
-def store(path: Path, greys: list[np.ndarray], disparities: list[np.ndarray]) -> None:
-    rgb = np.stack([np.repeat(grey[:, :, None], 3, axis=2) for grey in greys])
-    np.savez(path, rgb=rgb, disparity=np.stack(disparities).astype(np.float16))
 
 
 def main() -> None:
@@ -123,11 +124,14 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     args = parser.parse_args()
     pairs = chessboard_pairs(args.sources / "deb/usr/share/doc/opencv-doc/examples/data")
-    matched = [with_board(semi_global(*p, most=192), *p) for p in pairs]
-    store(args.out / "stereo_held_out.npz", [left for left, _ in pairs], matched)
+    boards = [(left, with_board(semi_global(left, right, most=192), left, right))
+              for left, right in pairs]  # fmt: skip
     images = args.sources / "deb/usr/share/visp-images-data/ViSP-images"
-    greys, disparities = zip(*castle_frames(images / "mbt-depth/castel"), strict=True)
-    store(args.out / "castle_held_out.npz", list(greys), list(disparities))
+    castle = castle_frames(images / "mbt-depth/castel")
+    for name, views in (("stereo", boards), ("castle", castle)):
+        rgb = [np.repeat(gray[:, :, None], 3, axis=2) for gray, _ in views]
+        disparity = [found.astype(np.float16) for _, found in views]
+        store(args.out / f"{name}_held_out.npz", rgb, disparity)
 
 
 if __name__ == "__main__":

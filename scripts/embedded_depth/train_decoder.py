@@ -2,8 +2,8 @@
 
 `python train_decoder.py VIEWS --part wide` after `render_views.py`, `raycast_views.py`,
 `parallax_views.py`, `photographs.py` and `stereo.py` have written to VIEWS. The other decoder stays
-as it is in `--out`. Curve, scores and checkpoints are in a folder named after `--out` beside it,
-from which `--resume` goes on.
+as it is in `--out`. Curve, scores and checkpoints are in the folder `--run`, from which `--resume`
+goes on.
 
 Rendered views teach shape, order, sharp steps and where zero lies; more than half of them carry
 things cut out of photographs, so that what is near also looks real. Parallax teaches shape up to
@@ -16,7 +16,6 @@ units; on others it is hundreds of times slower than float32.
 
 import argparse
 import math
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,7 +36,7 @@ from trajectorycrafter.depth.dinov2 import PATCH, load_dinov2
 from trajectorycrafter.depth.embedded import WEIGHTS, DepthDecoder
 from trajectorycrafter.lab.training.loop import Loop, Pace, learn
 from trajectorycrafter.lab.training.run_folder import read_curve
-from trajectorycrafter.runtime.files import JsonLines
+from trajectorycrafter.runtime.files import JsonLines, whole
 
 SIZES = ((224, 308), (252, 336), (224, 392), (308, 224), (252, 252), (294, 392))
 """Heights and widths trained at; a batch has one."""
@@ -45,6 +44,8 @@ KINDS = {"rendered": 0.76, "parallax": 0.09, "photograph": 0.15}
 """Shares of a batch."""
 KEPT = 100
 """Batches whose features are kept to be met again."""
+RUN = Path(__file__).parents[2] / "out" / "depth_decoder"
+"""Folder of the training run; git ignores `out/`."""
 EVERY = 150
 """Steps between checkpoints and scores: about five minutes on one core."""
 
@@ -53,18 +54,18 @@ EVERY = 150
 
 
 def as_filmed(rgb: np.ndarray, r: np.random.Generator) -> np.ndarray:
-    """Exposure, white balance, blur, noise, grey and compression of a cheap camera; uint8 both."""
+    """Exposure, white balance, blur, noise, gray and compression of a cheap camera; uint8 both."""
     rgb = rgb.astype(np.float32) / 255
     rgb = rgb * (r.uniform(0.6, 1.4) * (1 + r.normal(0, 0.07, 3))).astype(np.float32)
     rgb = rgb.clip(0, 1) ** np.float32(r.uniform(0.55, 1.5))
     if r.random() < 0.4:
         mean = rgb.mean()
         rgb = mean + (rgb - mean) * np.float32(r.uniform(0.4, 1.4))
-    grey = rgb.mean(axis=2, keepdims=True)
+    gray = rgb.mean(axis=2, keepdims=True)
     if r.random() < 0.2:
-        rgb = np.repeat(grey, 3, axis=2)
+        rgb = np.repeat(gray, 3, axis=2)
     elif r.random() < 0.6:
-        rgb = grey + (rgb - grey) * np.float32(r.uniform(0.2, 1.3))
+        rgb = gray + (rgb - gray) * np.float32(r.uniform(0.2, 1.3))
     if r.random() < 0.35:
         rgb = cv2.GaussianBlur(rgb, (0, 0), r.uniform(0.3, 2.0))
     strength = r.choice([0, 0.005, 0.02, 0.06])
@@ -73,7 +74,9 @@ def as_filmed(rgb: np.ndarray, r: np.random.Generator) -> np.ndarray:
     picture = (rgb.clip(0, 1) * 255).astype(np.uint8)
     if r.random() < 0.4:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(r.integers(20, 95))]
-        picture = cv2.imdecode(cv2.imencode(".jpg", picture, quality)[1], cv2.IMREAD_COLOR)
+        compressed = cv2.imdecode(cv2.imencode(".jpg", picture, quality)[1], cv2.IMREAD_COLOR)
+        assert compressed is not None
+        return compressed
     return picture
 
 
@@ -384,7 +387,7 @@ def held_out_views(folder: Path, held_out: int) -> dict[str, list[Sample]]:
 
 
 @torch.no_grad()
-def score(decoder: DepthDecoder, backbone: Any, views: dict) -> dict[str, float]:
+def score(decoder: DepthDecoder, backbone: Any, views: dict[str, list[Sample]]) -> dict[str, float]:
     """Mean rank correlation of each held-out set; of `order`, the share of pairs that are right."""
     found = {}
     for name, samples in views.items():
@@ -423,7 +426,7 @@ class Decoding:
         print(
             f"{len(self.material.rendered)} shards, {len(self.material.parallax)} clips, "
             f"{len(self.material.things)} things; held out "
-            f"{ ({k: len(v) for k, v in self.views.items()}) }",
+            f"{', '.join(f'{name} {len(found)}' for name, found in self.views.items())}",
             flush=True,
         )
 
@@ -476,19 +479,17 @@ class Decoding:
 
     def write(self, loop: Loop) -> None:
         """Both decoders, the averages of the trained one, in half precision."""
-        self.args.out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.args.out.with_suffix(".tmp")
-        with loop.averaged():
+        with loop.averaged(), whole(self.args.out) as partial:
             weights = self.model.state_dict()
-            save_file({k: v.half().contiguous() for k, v in weights.items()}, temporary)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, self.args.out)
+            save_file({k: v.half().contiguous() for k, v in weights.items()}, partial)
+            partial.chmod(0o644)  # safetensors leaves it to its owner alone.
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("views", type=Path)
     parser.add_argument("--out", type=Path, default=WEIGHTS)
+    parser.add_argument("--run", type=Path, default=RUN, help="folder; default: %(default)s")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--part", choices=("narrow", "wide"), default="wide")
     parser.add_argument("--afresh", action="store_true", help="not from what is in --out")
@@ -516,12 +517,12 @@ def main() -> None:
     accelerator = Accelerator(cpu=True, mixed_precision="bf16" if args.bf16 else "no")
     learn(
         lambda work: Decoding(args, work, accelerator),
-        args.out.with_suffix(""),
+        args.run,
         {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()},
         Pace(optimizer, LogSettings(checkpoint_every=EVERY, keep=1, sample_every=EVERY)),
         accelerator,
         inputs=[args.views],
-        free=("resume", "minutes", "stop", "views", "out"),
+        free=("resume", "minutes", "stop", "views", "out", "run"),
         resume=args.resume,
         overwrite=not args.resume,
     )

@@ -25,7 +25,6 @@ from accelerate import Accelerator
 from packs import batch_of, cut, load, pack
 from torch import Tensor, nn
 
-from trajectorycrafter.config.serialization import to_json
 from trajectorycrafter.config.training import LogSettings, OptimizerSettings
 from trajectorycrafter.lab.evaluation.metrics import METRICS, score
 from trajectorycrafter.lab.training.loop import Loop, Pace, learn
@@ -35,7 +34,7 @@ from trajectorycrafter.model.codec import Pictures, RenderDecoder, SpaceToDepthC
 from trajectorycrafter.model.conditions import latent_mask
 from trajectorycrafter.model.embedded import EmbeddedModel
 from trajectorycrafter.rendering.blending import blend
-from trajectorycrafter.runtime.files import JsonLines
+from trajectorycrafter.runtime.files import JsonLines, to_json
 
 LAST = 999
 FLOOR = 4e-4
@@ -99,6 +98,7 @@ def draw_frames(
     tokens = model.transformer.project_reference(seen)
     change = model.change(noise, condition, tokens, LAST).float()
     drawn = model.codec.difference(change).transpose(1, 2)[:, frames]
+    assert model.decoder is not None
     told = model.decoder.told(change, filled)[:, frames]
     made = model.decoder.paint(told, drawn, cut(pictures, frames))
     return change, filled, made.float()

@@ -7,6 +7,7 @@ OUT in diffusers' layout.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import tyro
@@ -16,6 +17,8 @@ from trajectorycrafter.lab.samples import read_index, read_sample
 from trajectorycrafter.model.codec import SpaceToDepthCodec
 from trajectorycrafter.video.clip import Video
 from trajectorycrafter.video.reading import FrameChoice
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -65,7 +68,7 @@ def lost(codec: SpaceToDepthCodec, clip: torch.Tensor) -> float:
     return float(-10 * ((back - video) / 2).square().mean().log10())
 
 
-def spread(items: list, count: int) -> list:
+def spread(items: list[T], count: int) -> list[T]:
     """At most `count` of the items, evenly."""
     step = max(1, -(-len(items) // count))
     return items[::step]

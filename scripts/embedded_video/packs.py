@@ -5,7 +5,6 @@ reprojection are left out, since their reference is the target itself.
 """
 
 import math
-import os
 import random
 from dataclasses import fields
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from trajectorycrafter.lab.samples import Sample, read_index, read_sample
 from trajectorycrafter.model.codec import Pictures
+from trajectorycrafter.runtime.files import whole
 
 PLACES = {"target": 3, "filled": 3, "render": 3, "memory": 3, "visible": 1, "memory_visible": 1}
 """Channels of a packed clip, in order."""
@@ -43,16 +43,14 @@ def _packed(sample: Sample) -> np.ndarray:
 
 
 def as_bytes(frames: Tensor) -> np.ndarray:
-    """Colours or masks in [0, 1] as bytes."""
+    """Colors or masks in [0, 1] as bytes."""
     return (frames * 255).round().clamp(0, 255).byte().numpy()
 
 
 def save(path: Path, array: np.ndarray) -> None:
     """Write an array that appears when it is whole."""
-    partial = path.with_name(f".partial.{path.name}")
-    with partial.open("wb") as file:
-        np.save(file, array)
-    os.replace(partial, path)
+    with whole(path) as partial:
+        np.save(partial, array)
 
 
 def load(place: Pack, index: int, draw: random.Random | None) -> Any:
@@ -67,13 +65,13 @@ def load(place: Pack, index: int, draw: random.Random | None) -> Any:
     order = draw.sample(range(3), 3) if draw.random() < 0.7 else [0, 1, 2]
     gamma = math.exp(draw.uniform(-0.3, 0.3))
     for first in (0, 3, 6, 9):
-        colours = clip[:, first : first + 3]
-        clip[:, first : first + 3] = colours[:, order] ** gamma
+        colors = clip[:, first : first + 3]
+        clip[:, first : first + 3] = colors[:, order] ** gamma
     return clip, reference[:, order] ** gamma
 
 
 def batch_of(items: list[Any]) -> tuple[Tensor, Pictures, Tensor]:
-    """Targets, pictures and references, colours in [-1, 1]."""
+    """Targets, pictures and references, colors in [-1, 1]."""
     reference = torch.stack([reference for _, reference in items]) * 2 - 1
     return *pictures_of(torch.stack([clip for clip, _ in items])), reference
 

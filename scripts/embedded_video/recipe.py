@@ -9,10 +9,9 @@ from pathlib import Path
 
 import tyro
 
-from trajectorycrafter.config.serialization import to_json
 from trajectorycrafter.config.training import changed
 from trajectorycrafter.config.training_presets import preset
-from trajectorycrafter.runtime.files import write_json
+from trajectorycrafter.runtime.files import to_json, write_json
 
 
 @dataclass

@@ -8,7 +8,6 @@ slowly, with every column; here pictures are rounded to 8 bits.
 The one thing a reader would get wrong: nothing may be chosen by these numbers. They are the test.
 """
 
-import json
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from trajectorycrafter.rendering.blending import blend
 from trajectorycrafter.rendering.completion import fill
 from trajectorycrafter.rendering.memory import other_moments
 from trajectorycrafter.rendering.shot import Shot
+from trajectorycrafter.runtime.files import JsonLines
 
 MOMENTS, REFERENCE = 6, 9
 
@@ -127,8 +127,9 @@ def main(settings: Settings) -> None:
         film(settings.work, number, settings.ranges)
     if settings.models:
         rows = score_models(settings)
-        with (settings.work / "scores.jsonl").open("a") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
+        log = JsonLines(settings.work / "scores.jsonl")
+        for row in rows:
+            log.add(row)
         print("\n".join(summary(rows)))
 
 

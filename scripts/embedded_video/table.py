@@ -5,7 +5,6 @@ deviation over seeds of the seeds' means, and the difference from the row `--bas
 error over scenes (seeds averaged first).
 """
 
-import json
 import re
 from collections import defaultdict
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import tyro
+
+from trajectorycrafter.runtime.files import JsonLines
 
 KEYS = ("psnr_holes", "ssim_holes", "dino_holes", "psnr", "ssim", "dino", "flicker")
 
@@ -64,5 +65,4 @@ def table(rows: list[dict[str, Any]], base: str) -> list[str]:
 
 if __name__ == "__main__":
     chosen = tyro.cli(Settings)
-    rows = [json.loads(line) for line in chosen.scores.read_text().splitlines()]
-    print("\n".join(table(rows, chosen.base)))
+    print("\n".join(table(JsonLines(chosen.scores).read(), chosen.base)))

@@ -5,6 +5,7 @@ whether two pictures look alike.
 """
 
 from pathlib import Path
+from typing import Any
 
 import h5py
 import torch
@@ -31,12 +32,14 @@ class VggFeatures(nn.Module):
                     place = f"{block}/layers/conv2d{f'_{i}' if i else ''}/vars"
                     kernel = torch.from_numpy(file[f"{place}/0"][()]).permute(3, 2, 0, 1)
                     layer = nn.Conv2d(kernel.shape[1], kernel.shape[0], 3, padding=1)
-                    layer.weight.data.copy_(kernel)
-                    layer.bias.data.copy_(torch.from_numpy(file[f"{place}/1"][()]))
+                    bias = torch.from_numpy(file[f"{place}/1"][()])
+                    layer.load_state_dict({"weight": kernel, "bias": bias})
                     layers += [layer, nn.ReLU()]
                 self.blocks.append(nn.Sequential(*layers))
         self.register_buffer("mean", torch.tensor(MEAN)[:, None, None])
-        self.requires_grad_(False).to(memory_format=torch.channels_last)
+        # Convolutions run faster so; torch's types do not know the argument.
+        layout: dict[str, Any] = {"memory_format": torch.channels_last}
+        self.requires_grad_(False).to(**layout)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Features of images `n 3 H W` in [-1, 1]."""

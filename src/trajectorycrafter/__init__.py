@@ -13,23 +13,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .config.redirect import RedirectSettings
-    from .depth.estimator import load_depth_estimator
-    from .geometry.cameras import Cameras
-    from .geometry.keyframes import Keyframe
-    from .geometry.presets import preset
-    from .geometry.trajectories import Trajectory
-    from .geometry.trajectory_files import read_trajectory, write_trajectory
-    from .job.pipeline import Result, TrajectoryCrafter
-    from .job.reshoot import redirect
-    from .model.sampling import TrajectoryCrafterPipeline
-    from .model.transformer import DualStreamTransformer
-    from .rendering.completion import fill
-    from .rendering.point_cloud import DynamicPointCloud, lift
-    from .rendering.render import Render, double_reproject, render
-    from .rendering.shot import Shot
-    from .source_cameras import load_source_cameras
-    from .video.clip import Depth, Video
+    from .config.redirect import RedirectSettings as RedirectSettings
+    from .depth.estimator import load_depth_estimator as load_depth_estimator
+    from .geometry.cameras import Cameras as Cameras
+    from .geometry.keyframes import Keyframe as Keyframe
+    from .geometry.presets import preset as preset
+    from .geometry.trajectories import Trajectory as Trajectory
+    from .geometry.trajectory_files import read_trajectory as read_trajectory
+    from .geometry.trajectory_files import write_trajectory as write_trajectory
+    from .job.pipeline import Result as Result
+    from .job.pipeline import TrajectoryCrafter as TrajectoryCrafter
+    from .job.reshoot import redirect as redirect
+    from .model.sampling import TrajectoryCrafterPipeline as TrajectoryCrafterPipeline
+    from .model.transformer import DualStreamTransformer as DualStreamTransformer
+    from .rendering.completion import fill as fill
+    from .rendering.point_cloud import DynamicPointCloud as DynamicPointCloud
+    from .rendering.point_cloud import lift as lift
+    from .rendering.render import Render as Render
+    from .rendering.render import double_reproject as double_reproject
+    from .rendering.render import render as render
+    from .rendering.shot import Shot as Shot
+    from .source_cameras import load_source_cameras as load_source_cameras
+    from .video.clip import Depth as Depth
+    from .video.clip import Video as Video
 
 _HOME = {
     "Cameras": "geometry.cameras",

@@ -1,7 +1,6 @@
 """The command line: typed functions that call the library.
 
-The one thing a reader would get wrong: this file imports nothing heavy; each command imports what
-it needs, so that `--help` is instant.
+This file imports nothing heavy; each command imports what it needs, so that `--help` is instant.
 
 Exit codes: 0 done, 2 wrong input, 1 anything else.
 """
@@ -9,6 +8,7 @@ Exit codes: 0 done, 2 wrong input, 1 anything else.
 import logging
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -96,7 +96,7 @@ def _reshoot(
     if Path(clip).suffix.lower() in SUFFIXES:
         from .job.batch import redirect_all
 
-        done = redirect_all(clip, out, settings, engine=batch.engine, workers=batch.workers, **how)
+        done = redirect_all(clip, out, settings, **asdict(batch), **how)
         if done.failed:
             raise SystemExit(1)
         return
@@ -156,14 +156,8 @@ def curate(
     """Make training samples of clips, posed sequences or synthetic scenes."""
     from .lab.curation.run import curate as make
 
-    done = make(
-        settings,
-        folder.out,
-        engine=run.engine,
-        workers=run.workers,
-        resume=folder.resume,
-        overwrite=folder.overwrite,
-    )
+    how: dict[str, Any] = {"resume": folder.resume, "overwrite": folder.overwrite}
+    done = make(settings, folder.out, engine=run.engine, workers=run.workers, **how)
     print(f"card: {folder.out / 'card.html'}")
     if done.failed:
         raise SystemExit(1)
@@ -234,7 +228,7 @@ def vbench(folder: Flat[OutFolder], settings: Flat[VBench]) -> None:
 
 
 def _benchmark(settings: Synthetic4D | Real4D | IPhone | VBench, folder: OutFolder) -> None:
-    """Run it, print its tables; an evaluation in which a clip failed ends with code 1."""
+    """Run it and print its tables; an evaluation in which a clip failed ends with code 1."""
     from .lab.evaluation.report import markdown
     from .lab.evaluation.run import evaluate as run
 
@@ -244,7 +238,6 @@ def _benchmark(settings: Synthetic4D | Real4D | IPhone | VBench, folder: OutFold
 
 
 def _finish(found: "Evaluation", folder: OutFolder) -> None:
-    """Where the report is; failures set the exit code."""
     print(f"report: {folder.out / 'report.html'}")
     if any(entry.error for entry in found.entries):
         raise SystemExit(1)
@@ -272,10 +265,8 @@ def manifest(
         clips,
         folder.out,
         RedirectSettings(frames, camera, depth, generator, machine),
-        metrics=scores.metrics,
-        camera_recovery=scores.camera_recovery,
-        engine=batch.engine,
-        workers=batch.workers,
+        **asdict(scores),
+        **asdict(batch),
         overwrite=folder.overwrite,
         resume=folder.resume,
     )
@@ -307,26 +298,13 @@ def evaluate() -> None:
     """Score methods: synthetic-4d, real-4d, iphone, vbench, manifest, or --compare A B."""
 
 
-COMMANDS: dict[str, Callable[..., None]] = {
-    "redirect": redirect,
-    "render": render,
-    "studio": studio,
-    "evaluate": evaluate,
-    "curate": curate,
-    "encode": encode,
-    "train": train,
-    "distill": distill,
-    "doctor": doctor,
-}
-EVALUATIONS: dict[str, Callable[..., None]] = {
-    "synthetic-4d": synthetic_4d,
-    "real-4d": real_4d,
-    "iphone": iphone,
-    "vbench": vbench,
-    "manifest": manifest,
-    "compare": compare,
-}
-"""What `evaluate` can do; it has commands of its own."""
+def _named(*commands: Callable[..., None]) -> dict[str, Callable[..., None]]:
+    return {command.__name__.replace("_", "-"): command for command in commands}
+
+
+COMMANDS = _named(redirect, render, studio, evaluate, curate, encode, train, distill, doctor)
+EVALUATIONS = _named(synthetic_4d, real_4d, iphone, vbench, manifest, compare)
+"""The commands of `evaluate`."""
 
 
 def main(args: list[str] | None = None) -> None:

@@ -4,6 +4,8 @@ A unit part is where a gauge, a convex function of space, is at most 1. Along a 
 convex, too: its lowest place is found by ternary search, the surface before that by bisection.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 
 BOX, BALL, CYLINDER = 0, 1, 2
@@ -18,7 +20,13 @@ def gauge(kind: int, points: np.ndarray) -> np.ndarray:
     return np.maximum(np.sqrt(points[..., 0] ** 2 + points[..., 2] ** 2), np.abs(points[..., 1]))
 
 
-def slow_hits(kind, to_world, origin, directions, furthest=200.0):
+def slow_hits(
+    kind: int,
+    to_world: np.ndarray,
+    origin: np.ndarray,
+    directions: np.ndarray,
+    furthest: float = 200.0,
+):
     """Distances `N` along rays to a part, inf for a miss, and `N` lowest gauges.
 
     Args:
@@ -30,7 +38,7 @@ def slow_hits(kind, to_world, origin, directions, furthest=200.0):
     start = np.linalg.solve(turn, origin - shift)
     way = np.linalg.solve(turn, directions.T).T
 
-    def at(t):
+    def at(t: np.ndarray):
         return gauge(kind, start + t[:, None] * way)
 
     low, high = np.zeros(len(way)), np.full(len(way), furthest)
@@ -47,7 +55,12 @@ def slow_hits(kind, to_world, origin, directions, furthest=200.0):
     return np.where(lowest <= 1, far, np.inf), lowest
 
 
-def slow_nearest(kinds, to_worlds, origin, directions):
+def slow_nearest(
+    kinds: Iterable[int],
+    to_worlds: Iterable[np.ndarray],
+    origin: np.ndarray,
+    directions: np.ndarray,
+):
     """Distance `N` to the nearest part, and True where a ray only just meets or misses one."""
     nearest, grazing = np.full(len(directions), np.inf), np.zeros(len(directions), bool)
     for kind, to_world in zip(kinds, to_worlds, strict=True):
@@ -56,14 +69,14 @@ def slow_nearest(kinds, to_worlds, origin, directions):
     return nearest, grazing
 
 
-def slow_room(low, high, origin, directions):
+def slow_room(low: np.ndarray, high: np.ndarray, origin: np.ndarray, directions: np.ndarray):
     """Distance `N` from inside a box to its walls."""
     with np.errstate(divide="ignore"):
         both = np.stack([(low - origin) / directions, (high - origin) / directions])
     return np.where(both > 0, both, np.inf).min((0, 2))
 
 
-def slow_ground(floor, sky, origin, directions):
+def slow_ground(floor: float, sky: float, origin: np.ndarray, directions: np.ndarray):
     """Distance `N` to the floor, or from within to a ball of radius `sky` around the origin."""
     a = (directions**2).sum(1)
     b = directions @ origin / a

@@ -7,7 +7,15 @@ import numpy as np
 ONE = np.float32(1)
 
 
-def slow_splat_released(x, y, z, colors, valid, height, width):
+def slow_splat_released(
+    x: np.ndarray,
+    y: np.ndarray,
+    z: np.ndarray,
+    colors: np.ndarray,
+    valid: np.ndarray,
+    height: int,
+    width: int,
+):
     """Frame `3 H W`, depth `H W` and visibility `H W` from float32 arrays, pixel centres whole."""
     total = np.zeros((height + 2, width + 2, 4), np.float32)
     weights = np.zeros((height + 2, width + 2), np.float32)

@@ -2,12 +2,12 @@
 
 ComfyUI's IMAGE is T H W 3, ours is T 3 H W; its MASK is T H W of floats, and ours is 1 where
 something was seen, so "invert mask" gives what to fill in. Frames pass between nodes without their
-rate, so the first node gives it beside them.
+rate, so the first node returns it beside them.
 """
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 import torch
 from jaxtyping import Float
@@ -27,7 +27,7 @@ from ..video.reading import clip_path, probe
 
 Input = tuple[str | list[str], dict[str, Any]]
 """ComfyUI's name of the type, or the choices; and options."""
-Inputs = dict[str, dict[str, Input]]
+Inputs = dict[str, Input]
 
 DEFAULT_FPS = 24.0
 """Rate of frames that come without one; no result depends on it."""
@@ -41,7 +41,7 @@ _WIDGETS: dict[type, tuple[str, dict[str, Any]]] = {
 """ComfyUI's name of a type, and its limits."""
 
 
-def _widget(default: Any, tooltip: str, choices: tuple[str, ...] = ()) -> Input:
+def _widget(default: Any, tooltip: str, *choices: str) -> Input:
     kind, limits = _WIDGETS[type(default)]
     return list(choices) or kind, {"default": default, "tooltip": tooltip, **limits}
 
@@ -54,36 +54,56 @@ def _socket(kind: str, tooltip: str) -> Input:
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 _OFFLOAD = "What waits in main memory on a GPU: all parts but one, all layers but a few, nothing."
 _MACHINE = {
-    "device": _widget("auto", "auto: the first that is there.", ("auto", "cuda", "mps", "cpu")),
-    "dtype": _widget("auto", "auto: bfloat16 on CUDA, float32 elsewhere.", _DTYPES),
+    "device": _widget("auto", "auto: the first that is there.", "auto", "cuda", "mps", "cpu"),
+    "dtype": _widget("auto", "auto: bfloat16 on CUDA, float32 elsewhere.", *_DTYPES),
     "weights": _widget("", "A folder with downloaded weights; default: the Hugging Face cache."),
-    "offload": _widget("model", _OFFLOAD, ("model", "group", "none")),
+    "offload": _widget("model", _OFFLOAD, "model", "group", "none"),
     "tiling": _widget(False, "Encode and decode video in tiles: less memory, a little slower."),
 }
 
 
-class TrajectoryCrafterLoad:
+class Node:
+    """What the five have in common, as ComfyUI reads it."""
+
+    CATEGORY, FUNCTION = "TrajectoryCrafter", "run"
+    RETURN_TYPES: tuple[str, ...] = ()
+    RETURN_NAMES: tuple[str, ...] = ()
+    REQUIRED: ClassVar[Inputs] = {}
+    OPTIONAL: ClassVar[Inputs] = {}
+    WATCHED: tuple[str, str] = ("", "")
+    """The input that may name a file, and what such a name begins with; a node runs again when that
+    file has changed."""
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Inputs]:
+        return {"required": cls.REQUIRED, "optional": cls.OPTIONAL}
+
+    @classmethod
+    def IS_CHANGED(cls, **inputs: Any) -> str:
+        """When the watched file was last changed; ComfyUI gives no text that is linked."""
+        key, prefix = cls.WATCHED
+        name = inputs.get(key)
+        if not name or not name.startswith(prefix):
+            return ""
+        path = clip_path(name.removeprefix(prefix))
+        return str(path.stat().st_mtime_ns) if path.exists() else ""
+
+
+class TrajectoryCrafterLoad(Node):
     """Read a clip: a video, a folder of images, an image, or the word demo."""
 
-    CATEGORY, FUNCTION, DESCRIPTION = "TrajectoryCrafter", "run", __doc__
     RETURN_TYPES, RETURN_NAMES = ("IMAGE", "FLOAT"), ("frames", "fps")
-
-    @classmethod
-    def INPUT_TYPES(cls) -> Inputs:
-        fit = ("crop", "pad", "stretch")
-        required = {
-            "clip": _widget("demo", "A video, a folder of images, an image, or demo."),
-            "start": _widget(0, "First frame of the clip."),
-            "stride": _widget(1, "Take every n-th frame; the frame rate follows."),
-            "frames": _widget(49, "At most this many (0: all); a shorter clip gives fewer."),
-            "size": _widget("", "Height and width; default: the clip's shape, about 384x672."),
-            "fit": _widget("crop", "How a clip of another shape meets the size.", fit),
-        }
-        return {"required": required}
-
-    @classmethod
-    def IS_CHANGED(cls, clip: str | None = None, **_: Any) -> str:
-        return _modified(clip and str(clip_path(clip)))
+    WATCHED, DESCRIPTION = ("clip", ""), __doc__
+    REQUIRED: ClassVar[Inputs] = {
+        "clip": _widget("demo", "A video, a folder of images, an image, or demo."),
+        "start": _widget(0, "First frame of the clip."),
+        "stride": _widget(1, "Take every n-th frame; the frame rate follows."),
+        "frames": _widget(49, "At most this many (0: all); a shorter clip gives fewer."),
+        "size": _widget("", "Height and width; default: the clip's shape, about 384x672."),
+        "fit": _widget(
+            "crop", "How a clip of another shape meets the size.", "crop", "pad", "stretch"
+        ),
+    }
 
     def run(self, clip: str, size: str, **others: Any) -> tuple[Tensor, float]:
         settings = config.ClipSettings(size=_numbers(size, int, 2), **others)
@@ -94,22 +114,19 @@ class TrajectoryCrafterLoad:
         return image_of(video.frames), video.fps
 
 
-class TrajectoryCrafterDepth:
+class TrajectoryCrafterDepth(Node):
     """How far things are, frame by frame, and a colored picture of it."""
 
-    CATEGORY, FUNCTION, DESCRIPTION = "TrajectoryCrafter", "run", __doc__
     RETURN_TYPES, RETURN_NAMES = ("TRAJECTORYCRAFTER_DEPTH", "IMAGE"), ("depth", "picture")
-
-    @classmethod
-    def INPUT_TYPES(cls) -> Inputs:
-        estimators = "embedded, depthcrafter, huggingface:ID, file:PATH, or module:attribute."
-        fov = "Horizontal field of view in degrees; default: the estimator's own, else 55."
-        required = {"frames": ("IMAGE", {}), "depth": _widget("embedded", estimators), **_MACHINE}
-        return {"required": required, "optional": {"fov": _socket("FLOAT", fov)}}
-
-    @classmethod
-    def IS_CHANGED(cls, depth: str | None = None, **_: Any) -> str:
-        return _modified(depth, "file:")
+    WATCHED, DESCRIPTION = ("depth", "file:"), __doc__
+    _names = "embedded, depthcrafter, huggingface:ID, file:PATH, or module:attribute."
+    _fov = "Horizontal field of view in degrees; default: the estimator's own, else 55."
+    REQUIRED: ClassVar[Inputs] = {
+        "frames": ("IMAGE", {}),
+        "depth": _widget("embedded", _names),
+        **_MACHINE,
+    }
+    OPTIONAL: ClassVar[Inputs] = {"fov": _socket("FLOAT", _fov)}
 
     def run(
         self, frames: Tensor, depth: str, fov: float | None = None, **machine: Any
@@ -120,32 +137,27 @@ class TrajectoryCrafterDepth:
         return found, image_of(colorize_depth(found))
 
 
-class TrajectoryCrafterTrajectory:
+class TrajectoryCrafterTrajectory(Node):
     """Where the new camera goes, for a clip of so many frames."""
 
-    CATEGORY, FUNCTION, DESCRIPTION = "TrajectoryCrafter", "run", __doc__
     RETURN_TYPES, RETURN_NAMES = ("TRAJECTORYCRAFTER_TRAJECTORY",), ("trajectory",)
-
-    @classmethod
-    def INPUT_TYPES(cls) -> Inputs:
-        target = "Five numbers or nothing: elevation, azimuth in degrees, dolly, right, up."
-        mode = "Time passes along the move, after it (direct), not at all (bullet), or with a zoom."
-        amount = "How far the preset goes: degrees, share of the radius, or focal factor."
-        moment = "The source frame that a bullet move holds; default: the last."
-        required = {
-            "frames": ("IMAGE", {}),
-            "camera": _widget("orbit-right", "A named preset.", ("none", *PRESETS)),
-            "target": _widget("", target),
-            "trajectory": _widget("", "A trajectory file of any known format."),
-            "mode": _widget("none", mode, ("none", *get_args(config.Mode))),
-            "ease": _widget(False, "Start and stop softly instead of at full speed."),
-        }
-        optional = {"amount": _socket("FLOAT", amount), "moment": _socket("INT", moment)}
-        return {"required": required, "optional": optional}
-
-    @classmethod
-    def IS_CHANGED(cls, trajectory: str | None = None, **_: Any) -> str:
-        return _modified(trajectory)
+    WATCHED, DESCRIPTION = ("trajectory", ""), __doc__
+    _target = "Five numbers or nothing: elevation, azimuth in degrees, dolly, right, up."
+    _mode = "Time passes along the move, after it (direct), not at all (bullet), or with a zoom."
+    _amount = "How far the preset goes: degrees, share of the radius, or focal factor."
+    _moment = "The source frame that a bullet move holds; default: the last."
+    REQUIRED: ClassVar[Inputs] = {
+        "frames": ("IMAGE", {}),
+        "camera": _widget("orbit-right", "A named preset.", "none", *PRESETS),
+        "target": _widget("", _target),
+        "trajectory": _widget("", "A trajectory file of any known format."),
+        "mode": _widget("none", _mode, "none", *get_args(config.Mode)),
+        "ease": _widget(False, "Start and stop softly instead of at full speed."),
+    }
+    OPTIONAL: ClassVar[Inputs] = {
+        "amount": _socket("FLOAT", _amount),
+        "moment": _socket("INT", _moment),
+    }
 
     def run(
         self, frames: Tensor, camera: str, target: str, trajectory: str, mode: Any, **others: Any
@@ -160,27 +172,20 @@ class TrajectoryCrafterTrajectory:
         return (make_trajectory(settings, len(frames)),)
 
 
-class TrajectoryCrafterRender:
+class TrajectoryCrafterRender(Node):
     """What the new camera sees of the points, where it sees anything, and all that led to it."""
 
-    CATEGORY, FUNCTION, DESCRIPTION = "TrajectoryCrafter", "run", __doc__
     RETURN_TYPES = ("IMAGE", "MASK", "TRAJECTORYCRAFTER_SHOT")
     RETURN_NAMES = ("render", "visible", "shot")
-
-    @classmethod
-    def INPUT_TYPES(cls) -> Inputs:
-        radius = "Distance to the pivot, scene units; default: to the nearer things in the middle."
-        required = {
-            "frames": ("IMAGE", {}),
-            "depth": ("TRAJECTORYCRAFTER_DEPTH", {}),
-            "trajectory": ("TRAJECTORYCRAFTER_TRAJECTORY", {}),
-            "source": _widget("static", "Where the source camera was: static, colmap, file:PATH."),
-        }
-        return {"required": required, "optional": {"radius": _socket("FLOAT", radius)}}
-
-    @classmethod
-    def IS_CHANGED(cls, source: str | None = None, **_: Any) -> str:
-        return _modified(source, "file:")
+    WATCHED, DESCRIPTION = ("source", "file:"), __doc__
+    _radius = "Distance to the pivot, scene units; default: to the nearer things in the middle."
+    REQUIRED: ClassVar[Inputs] = {
+        "frames": ("IMAGE", {}),
+        "depth": ("TRAJECTORYCRAFTER_DEPTH", {}),
+        "trajectory": ("TRAJECTORYCRAFTER_TRAJECTORY", {}),
+        "source": _widget("static", "Where the source camera was: static, colmap, file:PATH."),
+    }
+    OPTIONAL: ClassVar[Inputs] = {"radius": _socket("FLOAT", _radius)}
 
     def run(
         self, frames: Tensor, depth: Depth, trajectory: Trajectory, **camera: Any
@@ -192,34 +197,29 @@ class TrajectoryCrafterRender:
         return image_of(shot.view.frames), visible, shot
 
 
-class TrajectoryCrafterGenerate:
+class TrajectoryCrafterGenerate(Node):
     """Complete the render: the finished video."""
 
-    CATEGORY, FUNCTION, DESCRIPTION = "TrajectoryCrafter", "run", __doc__
+    DESCRIPTION = __doc__
     RETURN_TYPES, RETURN_NAMES = ("IMAGE",), ("frames",)
-
-    @classmethod
-    def INPUT_TYPES(cls) -> Inputs:
-        blend = "Keep true pixels where the render has them; auto: with the embedded model."
-        rotary = "Positions as diffusers >= 0.32 makes them, or as older versions did."
-        steps = "Denoising steps; default: 50, and 1 with the embedded model."
-        required = {
-            "shot": ("TRAJECTORYCRAFTER_SHOT", {}),
-            "model": _widget("fill", "fill, embedded, 5b, or a folder or hub id."),
-            "prompt": _widget("", "What the video shows; default: the captioner's words."),
-            "captioner": _widget(
-                "blip2", "Writes a missing prompt: blip2, fixed:WORDS; not for fill."
-            ),
-            "negative_prompt": _widget(config.NEGATIVE_PROMPT, "What it must not look like."),
-            "blend": _widget("auto", blend, ("auto", "on", "off")),
-            "guidance": _widget(6.0, "Weight of the text; 1 or less: no second pass."),
-            "sampler": _widget("DDIM_Origin", "Noise schedule, solver.", get_args(config.Sampler)),
-            "reference": _widget(10, "Source frames the model looks at beside the render."),
-            "rotary": _widget("current", rotary, ("current", "legacy")),
-            "seed": _widget(43, "Same seed, same result."),
-            **_MACHINE,
-        }
-        return {"required": required, "optional": {"steps": _socket("INT", steps)}}
+    _blend = "Keep true pixels where the render has them; auto: with the embedded model."
+    _rotary = "Positions as diffusers >= 0.32 makes them, or as older versions did."
+    _steps = "Denoising steps; default: 50, and 1 with the embedded model."
+    REQUIRED: ClassVar[Inputs] = {
+        "shot": ("TRAJECTORYCRAFTER_SHOT", {}),
+        "model": _widget("fill", "fill, embedded, 5b, or a folder or hub id."),
+        "prompt": _widget("", "What the video shows; default: the captioner's words."),
+        "captioner": _widget("blip2", "Writes a missing prompt: blip2, fixed:WORDS; not for fill."),
+        "negative_prompt": _widget(config.NEGATIVE_PROMPT, "What it must not look like."),
+        "blend": _widget("auto", _blend, "auto", "on", "off"),
+        "guidance": _widget(6.0, "Weight of the text; 1 or less: no second pass."),
+        "sampler": _widget("DDIM_Origin", "Noise schedule, solver.", *get_args(config.Sampler)),
+        "reference": _widget(10, "Source frames the model looks at beside the render."),
+        "rotary": _widget("current", _rotary, "current", "legacy"),
+        "seed": _widget(43, "Same seed, same result."),
+        **_MACHINE,
+    }
+    OPTIONAL: ClassVar[Inputs] = {"steps": _socket("INT", _steps)}
 
     def run(self, shot: Shot, prompt: str, **others: Any) -> tuple[Tensor]:
         machine = _machine(**{name: others.pop(name) for name in _MACHINE})
@@ -235,23 +235,12 @@ def _crafter(settings: config.RedirectSettings) -> TrajectoryCrafter:
     return TrajectoryCrafter(settings=settings)
 
 
-# ------------------------------------------------------------------------------- values of inputs
-
-
 def _machine(weights: str, **others: Any) -> config.MachineSettings:
     return config.MachineSettings(weights=_path(weights), **others)
 
 
 def _path(text: str) -> Path | None:
     return Path(text) if text.strip() else None
-
-
-def _modified(name: str | None, prefix: str = "") -> str:
-    """When the file after the prefix was last changed; ComfyUI gives no text that is linked."""
-    if not name or not name.startswith(prefix):
-        return ""
-    path = Path(name.removeprefix(prefix))
-    return str(path.stat().st_mtime_ns) if path.exists() else ""
 
 
 def _numbers(text: str, kind: type, count: int) -> Any:

@@ -1,8 +1,4 @@
-"""Settings of curation.
-
-The one thing a reader would get wrong: this file imports neither torch nor anything of ours, so
-that `trajectorycrafter --help` is instant. The docstring under a field is its help text.
-"""
+"""Settings of curation; the docstring under a field is its help text."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,9 +36,9 @@ class WindowSettings:
     most_motion: float = 8.0
     """More is a blur, or a cut that was missed."""
     least_contrast: float = 0.03
-    """Less is a blank: standard deviation of grey, of 1."""
+    """Less is a blank: standard deviation of gray, of 1."""
     cut: float = 0.3
-    """Neighbouring frames whose colour histograms differ more than this may be a cut, 0 to 1."""
+    """Neighboring frames whose color histograms differ more than this may be a cut, 0 to 1."""
 
 
 @dataclass(frozen=True)

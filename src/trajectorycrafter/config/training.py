@@ -88,7 +88,7 @@ class OptimizerSettings:
     steps: int = 1000
     """Optimizer steps."""
     name: Literal["adamw", "muon"] = "adamw"
-    """Muon orthogonalises the blocks' matrices in float32; all else stays with AdamW."""
+    """Muon orthogonalizes the blocks' matrices in float32; all else stays with AdamW."""
     lr: float = 2e-5
     """Of AdamW, after the warm-up."""
     muon_lr: float = 3e-3

@@ -1,7 +1,7 @@
 """Named training runs: the paper's two stages, their small likenesses, and Table 3's ablations.
 
-The one thing a reader would get wrong: an ablation is a change of values, of the transformer's
-field `reference` or of the data mix; the code that trains is the same.
+An ablation is a change of values, of the transformer's field `reference` or of the data mix; the
+code that trains is the same.
 """
 
 import json
@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .serialization import from_json
+from ..runtime.files import from_json
 from .training import (
     DataSettings,
     LogSettings,

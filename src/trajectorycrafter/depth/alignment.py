@@ -1,4 +1,4 @@
-"""Fitting one camera path onto another: the Sim(3) that a reconstruction leaves open.
+"""What an estimator leaves open, fitted to known values: a disparity's scale, a path's Sim(3).
 
 The one thing a reader would get wrong: positions on a straight line do not tell the turn about that
 line, and most camera moves (dolly, pan, a short orbit) are straight or nearly so. `umeyama` sees
@@ -7,17 +7,46 @@ directions for the turn that is left.
 """
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..geometry.cameras import Cameras
-from ..geometry.transforms import rigid, rigid_inverse
+from ..geometry.cameras import Cameras, rigid, rigid_inverse
 
 STRAIGHT = 0.05
 """A path whose spread across its line is below this share of the spread along it counts as
 straight: an orbit of 10 degrees has 0.02, and structure from motion errs by 0.01 of the path."""
+# Rounds of reweighting after which the fit no longer moves, and the error below which errors count
+# as squares: smaller ones are noise, and without a floor one exact point would take all weight.
+_REWEIGHTING = {None: (1, 1.0), "differences": (50, 1e-3), "ratios": (30, 0.01)}
+
+
+def fit_disparity(
+    disparity: Float[Tensor, " N"],
+    true: Float[Tensor, " N"],
+    robust: Literal["differences", "ratios"] | None = None,
+) -> tuple[float, float]:
+    """The scale and shift that bring disparity to known disparity (1 / z), solved in float64.
+
+    Args:
+        robust: None for the least squares of the differences; "differences" for their least
+            absolute sum, which bears wrong points; "ratios" for the least absolute sum of the
+            errors relative to `true`, so that far points count as much as near ones.
+    """
+    wanted = true.double()
+    terms = torch.stack([disparity.double(), torch.ones_like(wanted)], dim=1)
+    if robust == "ratios":
+        terms, wanted = terms / wanted[:, None], torch.ones_like(wanted)
+    rounds, floor = _REWEIGHTING[robust]
+    weight, solution = torch.ones_like(wanted), torch.zeros(2)
+    for _ in range(rounds):
+        root = weight.sqrt()
+        solution = torch.linalg.lstsq(terms * root[:, None], wanted * root).solution
+        weight = 1 / (terms @ solution - wanted).abs().clamp(min=floor)
+    scale, shift = solution.tolist()
+    return scale, shift
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Depth that was computed elsewhere, read from a file, and our own written to one.
+"""Depth that was computed elsewhere, or by us, read from a file.
 
 Read are
 - `.npz`: the map under `z`, `depth`, `depths` (distance along the optical axis), `inverse_depth`
@@ -10,7 +10,7 @@ Read are
   `depth.json` beside them: `{"scale": 0.001, "fov_deg": 55}` or `{"scale": 0.001, "K": [[...]]}`.
   `.exr` take the same file, `scale` being 1 if it is not given.
 
-Frames of a folder come in natural order: 2 before 10. K counts pixels with centres at +0.5.
+Frames of a folder come in natural order: 2 before 10. K counts pixels with centers at +0.5.
 
 The one thing a reader would get wrong: a number that is not a distance is an error here, not a
 hole, because NaN and minus signs mostly mean that the file holds something else. Holes are said
@@ -19,6 +19,7 @@ aloud: by `valid` in an npz, by 0 in a png, or by `"holes": true` in depth.json.
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,15 +27,15 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
+from torch import Tensor
 
-from ..geometry.cameras import Cameras, check_cameras, focal_from_fov, intrinsics, static_cameras
-from ..runtime.files import whole
+from ..geometry.cameras import check_cameras, focal_from_fov, intrinsics, static_cameras
 from ..video.clip import Depth, Video
+from ..video.depth_npz import MAPS, lens_in, read_arrays
 from .temporal import disparity_to_depth
 
-MAPS = ("z", "depth", "depths", "inverse_depth", "disparity")
-"""Names of the map in an npz, the first one found is read."""
+_KINDS = "an .npz, an .npy, an .exr, a 16-bit .png, or a folder of .exr or .png"
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class DepthFile:
     path: Path
 
     def __post_init__(self) -> None:
-        if not self.path.exists():
+        if not self.path.expanduser().exists():
             raise FileNotFoundError(f"No depth file {self.path}; expected {_KINDS}.")
 
     def __call__(self, video: Video) -> Depth:
@@ -77,76 +78,18 @@ def read_depth(path: str | Path) -> Depth:
         ValueError: an unknown format, wrong shapes, or numbers that are no distances; the message
             names file and frame.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"No depth file {path}; expected {_KINDS}.")
     if path.is_dir():
         return _read_images(_frames_of(path))
-    readers = {".npz": _read_npz, ".npy": _read_npy}
     suffix = path.suffix.lower()
     if suffix in (".exr", ".png"):
         return _read_images([path])
-    if suffix not in readers:
+    if suffix == ".npz":
+        return _read_npz(path)
+    if suffix != ".npy":
         raise ValueError(f"{path} is no depth file; expected {_KINDS}.")
-    return readers[suffix](path)
-
-
-def write_depth(depth: Depth, path: str | Path, cameras: Cameras | None = None) -> Path:
-    """An npz with `z`, `valid` and `K` as they are, and `world_to_camera`; `read_depth` reads it.
-
-    Args:
-        cameras: where the source camera was; readable as source cameras by `file:PATH`.
-
-    Raises:
-        ValueError: a name that does not end in .npz, or another number of cameras than of frames.
-    """
-    path = Path(path)
-    if path.suffix.lower() != ".npz":
-        raise ValueError(f"Depth is written as .npz; got the name {path.name!r}.")
-    arrays = {"z": _array(depth.z[:, 0]), "valid": _array(depth.valid[:, 0])}
-    if depth.K is not None:
-        arrays["K"] = _array(depth.K)
-    if cameras is not None:
-        if len(cameras) != len(depth):
-            raise ValueError(f"Expected {len(depth)} cameras, one per map; got {len(cameras)}.")
-        arrays["world_to_camera"] = _array(cameras.world_to_camera)
-        arrays["K"] = _array(cameras.resized(*depth.z.shape[2:]).K)
-    with whole(path) as partial, partial.open("wb") as file:
-        np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]: keys are names of arrays
-    return path
-
-
-_KINDS = "an .npz, an .npy, an .exr, a 16-bit .png, or a folder of .exr or .png"
-
-
-def _array(values: torch.Tensor) -> np.ndarray:
-    return values.detach().cpu().numpy()
-
-
-def _read_npz(path: Path) -> Depth:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except Exception as error:
-        raise ValueError(f"{path} cannot be read as an npz of plain numbers ({error}).") from error
-    name = next((key for key in MAPS if key in arrays), None)
-    if name is None:
-        raise ValueError(
-            f"{path} has no depth: expected one of {', '.join(MAPS)}; got "
-            f"{', '.join(arrays) or 'nothing'}."
-        )
-    raw = _maps(arrays[name], f"{path} ({name})")
-    valid = _valid(arrays, raw, path)
-    K = _intrinsics(arrays, raw.shape, path)
-    if name == "disparity":
-        _check_numbers(raw, valid, path, lowest=0.0, included=True)
-        return Depth(disparity_to_depth(torch.where(valid, raw, 0.0)), valid, K)
-    _check_numbers(raw, valid, path)
-    z = torch.where(valid, raw, torch.ones_like(raw))
-    return Depth(1 / z if name == "inverse_depth" else z, valid, K)
-
-
-def _read_npy(path: Path) -> Depth:
     try:
         array = np.load(path, allow_pickle=False)
     except Exception as error:
@@ -157,6 +100,32 @@ def _read_npy(path: Path) -> Depth:
     valid = torch.ones_like(z, dtype=torch.bool)
     _check_numbers(z, valid, path)
     return Depth(z, valid)
+
+
+def _read_npz(path: Path) -> Depth:
+    arrays = read_arrays(path)
+    name = next((key for key in MAPS if key in arrays), None)
+    if name is None:
+        raise ValueError(
+            f"{path} has no depth: expected one of {', '.join(MAPS)}; got "
+            f"{', '.join(arrays) or 'nothing'}."
+        )
+    raw = _maps(arrays[name], f"{path} ({name})")
+    valid = torch.ones_like(raw, dtype=torch.bool)
+    if "valid" in arrays:
+        valid = _maps(arrays["valid"].astype(np.uint8), f"{path} (valid)") > 0
+        if valid.shape != raw.shape:
+            raise ValueError(
+                f"{path}: valid must have the depth's shape {tuple(raw.shape)}; got "
+                f"{tuple(valid.shape)}."
+            )
+    K = _lens(arrays, raw.shape, path)
+    if name == "disparity":
+        _check_numbers(raw, valid, path, zero_too=True)
+        return Depth(disparity_to_depth(torch.where(valid, raw, 0.0)), valid, K)
+    _check_numbers(raw, valid, path)
+    z = torch.where(valid, raw, torch.ones_like(raw))
+    return Depth(1 / z if name == "inverse_depth" else z, valid, K)
 
 
 def _frames_of(folder: Path) -> list[Path]:
@@ -170,12 +139,13 @@ def _frames_of(folder: Path) -> list[Path]:
             f"Expected a folder with .exr or with .png depth maps; {folder} has "
             f"{'both' if kinds else 'neither'}."
         )
-    return sorted(found[kinds[0]], key=lambda file: _natural(file.name))
 
+    def natural(file: Path) -> list[tuple[int, str]]:
+        """Sorts numbers inside names by value, so that frame 2 comes before frame 10."""
+        parts = re.split(r"(\d+)", file.name)
+        return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
 
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Sorts numbers inside names by value, so that frame 2 comes before frame 10."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+    return sorted(found[kinds[0]], key=natural)
 
 
 def _read_images(files: list[Path]) -> Depth:
@@ -189,7 +159,7 @@ def _read_images(files: list[Path]) -> Depth:
     scale = float(notes.get("scale", 1.0))
     if not (np.isfinite(scale) and scale > 0):
         raise ValueError(f"{files[0].parent / 'depth.json'}: scale must be > 0; got {scale:g}.")
-    maps = []
+    maps: list[np.ndarray] = []
     for file in files:
         values = _read_png(file) if is_png else _read_exr(file)
         if maps and values.shape != maps[0].shape:
@@ -199,7 +169,7 @@ def _read_images(files: list[Path]) -> Depth:
             )
         maps.append(values)
     z = torch.from_numpy(np.stack(maps))[:, None] * scale
-    K = _intrinsics(notes, z.shape, files[0].parent / "depth.json")
+    K = _lens(notes, z.shape, files[0].parent / "depth.json")
     valid = torch.ones_like(z, dtype=torch.bool)
     if notes.get("holes", False):
         valid = torch.isfinite(z) & (z > 0)
@@ -258,7 +228,7 @@ def _read_exr(file: Path) -> np.ndarray:
     return np.asarray(channels[name], dtype=np.float32)
 
 
-def _maps(array: np.ndarray, where: str) -> Float[torch.Tensor, "T 1 H W"]:
+def _maps(array: np.ndarray, where: str) -> Float[Tensor, "T 1 H W"]:
     """(H, W), (T, H, W), (T, 1, H, W) or (T, H, W, 1) numbers as ours."""
     if array.dtype.kind not in "fiu":
         raise ValueError(f"{where}: expected numbers; got {array.dtype}.")
@@ -273,57 +243,26 @@ def _maps(array: np.ndarray, where: str) -> Float[torch.Tensor, "T 1 H W"]:
     return torch.from_numpy(array.astype(np.float32))[:, None]
 
 
-def _valid(
-    arrays: dict[str, np.ndarray], raw: torch.Tensor, path: Path
-) -> Bool[torch.Tensor, "T 1 H W"]:
-    if "valid" not in arrays:
-        return torch.ones_like(raw, dtype=torch.bool)
-    valid = _maps(arrays["valid"].astype(np.uint8), f"{path} (valid)") > 0
-    if valid.shape != raw.shape:
-        raise ValueError(
-            f"{path}: valid must have the depth's shape {tuple(raw.shape)}; got "
-            f"{tuple(valid.shape)}."
-        )
-    return valid
-
-
-def _intrinsics(
-    notes: dict[str, Any], shape: tuple[int, ...], path: Path
-) -> Float[torch.Tensor, "T 3 3"] | None:
+def _lens(
+    notes: Mapping[str, Any], shape: tuple[int, ...], where: Path
+) -> Float[Tensor, "T 3 3"] | None:
+    """K from the entries of a file about maps of that shape: as such, or by the field of view."""
     frames, _, height, width = shape
-    given = next((notes[key] for key in ("K", "intrinsics") if key in notes), None)
-    if given is None:
-        if "fov_deg" not in notes:
-            return None
-        return intrinsics(focal_from_fov(float(notes["fov_deg"]), width), height, width, frames)
-    try:
-        K = torch.from_numpy(np.asarray(given, dtype=np.float32))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: K is no matrix of numbers ({error}).") from error
-    if tuple(K.shape) not in ((3, 3), (1, 3, 3), (frames, 3, 3)):
-        raise ValueError(
-            f"{path}: expected K of shape (3, 3) or ({frames}, 3, 3); got {tuple(K.shape)}."
-        )
-    K = K.reshape(-1, 3, 3).expand(frames, 3, 3).clone()
-    check_cameras(static_cameras(K, height, width), str(path))
-    return K
+    lens = lens_in(notes, frames, where)
+    if lens is not None:
+        check_cameras(static_cameras(lens, height, width), str(where))
+    elif "fov_deg" in notes:
+        lens = intrinsics(focal_from_fov(float(notes["fov_deg"]), width), height, width, frames)
+    return lens
 
 
 def _check_numbers(
-    z: torch.Tensor,
-    valid: torch.Tensor,
-    where: Path | list[Path],
-    *,
-    lowest: float = 0.0,
-    included: bool = False,
+    z: Tensor, valid: Tensor, where: Path | list[Path], *, zero_too: bool = False
 ) -> None:
-    """Raise at the first frame with a number that cannot be meant, or with none that can."""
-    problems = (
-        ("NaN", torch.isnan(z)),
-        ("infinite", torch.isinf(z)),
-        ("negative", z < lowest),
-        ("zero", (z == lowest) if not included else torch.zeros_like(valid)),
-    )
+    """Raises ValueError at the first frame with a number that cannot be meant, or none that can."""
+    problems = [("NaN", z.isnan()), ("infinite", z.isinf()), ("negative", z < 0)]
+    if not zero_too:
+        problems.append(("zero", z == 0))
     for frame in range(len(z)):
         place = f"{where[frame]}" if isinstance(where, list) else f"{where}, frame {frame}"
         for name, wrong in problems:

@@ -1,19 +1,87 @@
-"""Pinhole cameras over time.
+"""Pinhole cameras over time, and the rigid motions between them.
 
 The one thing a reader would get wrong: pixel centers lie at +0.5, so the center of an image of
 width W is x = W/2 in `K`, and pixel (row 0, column 0) is the point (0.5, 0.5). The released system
-puts centers at integers; add 0.5 to its principal point to get ours.
+puts centers at integers; add 0.5 to its principal point to get ours. Axes are OpenCV's (x right,
+y down, z forward), so "up" is -y.
 """
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from .frames import Frames
-from .transforms import rigid_inverse, transform_points
+
+
+def _rotation(axis: int, angle_deg: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch 3 3"]:
+    angle = angle_deg * (math.pi / 180)
+    first, second = (axis + 1) % 3, (axis + 2) % 3
+    turn = angle.new_zeros(*angle.shape, 3, 3)
+    turn[..., axis, axis] = 1
+    turn[..., first, first] = turn[..., second, second] = angle.cos()
+    turn[..., first, second], turn[..., second, first] = -angle.sin(), angle.sin()
+    return turn
+
+
+rotation_x = partial(_rotation, 0)
+"""Turns y towards z: rows (1,0,0), (0,cos,-sin), (0,sin,cos)."""
+rotation_y = partial(_rotation, 1)
+"""Turns z towards x: rows (cos,0,sin), (0,1,0), (-sin,0,cos)."""
+rotation_z = partial(_rotation, 2)
+"""Turns x towards y: rows (cos,-sin,0), (sin,cos,0), (0,0,1)."""
+
+
+def rigid(
+    rotation: Float[Tensor, "*batch 3 3"], translation: Float[Tensor, "*batch 3"]
+) -> Float[Tensor, "*batch 4 4"]:
+    """The 4x4 matrix of x -> rotation x + translation."""
+    top = torch.cat([rotation, translation[..., None]], dim=-1)
+    bottom = torch.zeros_like(top[..., :1, :])
+    bottom[..., 3] = 1
+    return torch.cat([top, bottom], dim=-2)
+
+
+def rigid_inverse(transform: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*batch 4 4"]:
+    """The inverse of a rotation and a shift, without a general matrix inverse."""
+    rotation = transform[..., :3, :3].transpose(-1, -2)
+    return rigid(rotation, -(rotation @ transform[..., :3, 3:])[..., 0])
+
+
+def transform_points(
+    transform: Float[Tensor, "*batch 4 4"], points: Float[Tensor, "*batch N 3"]
+) -> Float[Tensor, "*batch N 3"]:
+    """Apply a rigid transform to every point of its batch entry."""
+    rotation = transform[..., :3, :3]
+    return points @ rotation.transpose(-1, -2) + transform[..., None, :3, 3]
+
+
+def look_at(
+    eye: Float[Tensor, "*batch 3"],
+    target: Float[Tensor, "*batch 3"],
+    up: Float[Tensor, "*batch 3"] | None = None,
+) -> Float[Tensor, "*batch 4 4"]:
+    """world_to_camera of a camera at `eye` that looks at `target`.
+
+    Args:
+        up: the direction that is up in the picture; default -y.
+
+    Raises:
+        ValueError: eye and target coincide, or the view is along `up`.
+    """
+    up = eye.new_tensor([0.0, -1.0, 0.0]).expand_as(eye) if up is None else up
+    forward = target - eye
+    right = torch.linalg.cross(forward, up)
+    if (forward.norm(dim=-1) < 1e-9).any() or (right.norm(dim=-1) < 1e-9).any():
+        raise ValueError("look_at needs an eye apart from its target and a view not along `up`.")
+    forward = forward / forward.norm(dim=-1, keepdim=True)
+    right = right / right.norm(dim=-1, keepdim=True)
+    down = torch.linalg.cross(forward, right)
+    rotation = torch.stack([right, down, forward], dim=-2)
+    return rigid(rotation, -(rotation @ eye[..., None])[..., 0])
 
 
 @dataclass(frozen=True)
@@ -39,11 +107,7 @@ class Cameras(Frames):
     def project(
         self, points: Float[Tensor, "T N 3"]
     ) -> tuple[Float[Tensor, "T N 2"], Float[Tensor, "T N"]]:
-        """World points to pixel coordinates and depth along the optical axis.
-
-        Points at or behind the camera (depth <= 0) get coordinates that mean nothing; the caller
-        looks at the depth.
-        """
+        """World points to pixel coordinates, meaningless where the depth is <= 0, and depth."""
         in_camera = transform_points(self.world_to_camera, points)
         z = in_camera[..., 2]
         homogeneous = in_camera @ self.K.transpose(-1, -2)
@@ -88,11 +152,7 @@ DEFAULT_FOV_DEG = 55.0
 def intrinsics(
     focal: float | Float[Tensor, " T"], height: int, width: int, frames: int = 1
 ) -> Float[Tensor, "T 3 3"]:
-    """K with square pixels and a centered principal point, one per frame.
-
-    Args:
-        focal: pixels; one number or one per frame.
-    """
+    """K of a focal length in pixels, with square pixels and a centered principal point."""
     focal = torch.as_tensor(focal, dtype=torch.float32).expand(frames)
     K = torch.zeros(frames, 3, 3)
     K[:, 0, 0] = K[:, 1, 1] = focal
@@ -121,9 +181,8 @@ def check_cameras(cameras: Cameras, name: str = "cameras") -> Cameras:
     """The same cameras, if they can be used.
 
     Raises:
-        ValueError: numbers that are not finite, a singular K or one with a focal length that is not
-            positive, a world_to_camera that is not rigid, a size that is not positive. The message
-            names the first such frame.
+        ValueError: names the first frame with a number that is not finite, a singular K, a focal
+            length that is not positive or a motion that is not rigid; or an empty picture.
     """
     if cameras.height < 1 or cameras.width < 1:
         raise ValueError(f"{name}: expected a size > 0; got {cameras.height}x{cameras.width}.")
@@ -134,6 +193,7 @@ def check_cameras(cameras: Cameras, name: str = "cameras") -> Cameras:
             raise ValueError(
                 f"{name}: {label} of frame {int(bad[0])} has a number that is not finite."
             )
+    # A determinant is fx * fy; far below a pixel squared, K is broken, not a wide lens.
     bad = (K[:, 0, 0] <= 0) | (K[:, 1, 1] <= 0) | (torch.linalg.det(K).abs() < 1e-9)
     if bad.any():
         frame = int(bad.nonzero()[0])
@@ -144,6 +204,7 @@ def check_cameras(cameras: Cameras, name: str = "cameras") -> Cameras:
     rotation = matrix[:, :3, :3]
     identity = torch.eye(3, dtype=rotation.dtype, device=rotation.device)
     error = (rotation @ rotation.mT - identity).abs().flatten(1).amax(dim=1)
+    # Wide enough for matrices that went through float32 or a text of few digits.
     bad = (error > 1e-3) | (torch.linalg.det(rotation) < 0)
     if bad.any():
         frame = int(bad.nonzero()[0])

@@ -1,10 +1,12 @@
-"""Curves through numbers and cameras, sampled at any number of frames.
+"""Curves through numbers and cameras, sampled at any number of frames, and cameras made calm.
 
 The one thing a reader would get wrong: "smoothing", the released system's spline, misses its keys;
 "spline" passes through every key and never overshoots. Frames are even in time, ends included.
 """
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -19,8 +21,7 @@ from scipy.interpolate import (
 from scipy.spatial.transform import Rotation, Slerp
 from torch import Tensor
 
-from .cameras import Cameras
-from .transforms import rigid, rigid_inverse
+from .cameras import Cameras, rigid, rigid_inverse
 
 Interpolation = Literal["spline", "linear", "smoothing"]
 
@@ -51,8 +52,8 @@ def interpolate(
     if len(y) == 1:
         result = np.full(frames, y[0])
     elif interpolation == "smoothing" and len(y) > 3:
-        # The default smoothing lets the curve miss the numbers; the released code then puts the
-        # first and last number back, which makes a jump at both ends. Kept for parity only.
+        # The released curve misses the numbers; its first and last are then put back, which makes
+        # a jump at both ends. Kept for parity only.
         result = np.asarray(UnivariateSpline(x, y)(np.clip(at, x[0], x[-1])))
         result[0], result[-1] = y[0], y[-1]
     elif interpolation == "spline" and (len(y) > 2 or ease):
@@ -89,24 +90,47 @@ def resample_cameras(
     camera_to_world = rigid_inverse(cameras.world_to_camera.double())
     rotation = Slerp(x, Rotation.from_matrix(camera_to_world[:, :3, :3].numpy()))(at).as_matrix()
     # Keys closer than a cubic needs make a parabola or a line.
-    centres = make_interp_spline(x, camera_to_world[:, :3, 3].numpy(), k=min(3, count - 1))(at)
+    centers = make_interp_spline(x, camera_to_world[:, :3, 3].numpy(), k=min(3, count - 1))(at)
     K = np.stack(
         [np.interp(at, x, k) for k in cameras.K.double().numpy().reshape(count, 9).T], axis=-1
     )
     return Cameras(
-        rigid_inverse(rigid(torch.from_numpy(rotation), torch.from_numpy(centres))).float(),
+        rigid_inverse(rigid(torch.from_numpy(rotation), torch.from_numpy(centers))).float(),
         torch.from_numpy(K).float().reshape(frames, 3, 3),
         cameras.height,
         cameras.width,
     )
 
 
-def check_frames(frames: int) -> int:
-    """The number of output frames itself.
+def smoothed(cameras: Cameras, sigma: float) -> Cameras:
+    """Centers and rotations averaged over time by a Gaussian; lenses are kept.
+
+    The first camera is smoothed as well, so the path need not begin where it began. Near the ends
+    the weights of missing frames are given to those that are there.
+
+    Args:
+        sigma: frames; 0 changes nothing, infinity gives the mean camera in every frame.
 
     Raises:
-        ValueError: frames < 1.
+        ValueError: sigma < 0 or not a number.
     """
+    if math.isnan(sigma) or sigma < 0:
+        raise ValueError(f"Smoothing needs a width of at least 0 frames; got {sigma}.")
+    if sigma == 0 or len(cameras) == 1:
+        return cameras
+    to_world = rigid_inverse(cameras.world_to_camera.double().cpu())
+    frames = np.arange(len(cameras))
+    weights = np.exp(-0.5 * ((frames[:, None] - frames) / sigma) ** 2)
+    weights /= weights.sum(axis=1, keepdims=True)
+    turns = Rotation.from_matrix(to_world[:, :3, :3].numpy())
+    rotation = np.stack([turns.mean(weights=w).as_matrix() for w in weights])
+    centers = weights @ to_world[:, :3, 3].numpy()
+    placed = rigid(torch.from_numpy(rotation), torch.from_numpy(centers))
+    return replace(cameras, world_to_camera=rigid_inverse(placed).to(cameras.world_to_camera))
+
+
+def check_frames(frames: int) -> int:
+    """The number itself. Raises ValueError unless it is at least 1."""
     if frames < 1:
         raise ValueError(f"Expected at least 1 output frame; got {frames}.")
     return frames

@@ -54,7 +54,7 @@ def key_times(keyframes: Sequence[Keyframe], frames: int) -> np.ndarray:
         raise ValueError("A path needs at least one keyframe; got none.")
     if all(k.time is None and k.frame is None for k in keyframes):
         return np.linspace(0, 1, len(keyframes))
-    times = []
+    times: list[float] = []
     for i, key in enumerate(keyframes):
         if (key.time is None) == (key.frame is None):
             raise ValueError(

@@ -42,13 +42,12 @@ def mode_indices(
     hold: int = RELEASED_CUT,
     references: int | None = RELEASED_REFERENCES,
 ) -> ModeIndices:
-    """The released modes as index arrays, for any number of frames.
+    """The released modes as index arrays, for any number of output frames.
 
     gradual and zoom: source i at pose i. direct: source 0 at poses 0..hold-1, then the clip plays
     at the last pose. bullet: one moment at pose i.
 
     Args:
-        frames: output frames.
         source_frames: frames of the clip.
         moment: source frame that bullet holds; None = the last, as released.
         hold: frames of the direct mode's move.

@@ -6,16 +6,15 @@ the shift depends on the turn, so it has to be known in every frame, not at the 
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .cameras import rigid_inverse, rotation_x, rotation_y, rotation_z
 from .keyframes import Keyframe
 from .trajectories import Trajectory
-from .transforms import rigid_inverse, rotation_x, rotation_y, rotation_z
 
 
 def pivot_shift(
@@ -104,13 +103,10 @@ def _angles(rotation: Float[Tensor, "3 3"], near: Keyframe) -> tuple[float, floa
     # The other triple of angles for the same rotation: it serves cameras that look back.
     second = [first[0] + 180, 180 - first[1], first[2] + 180]
     wanted = (near.elevation_deg, near.azimuth_deg, near.roll_deg)
-    best = min((_unwrapped(a, wanted) for a in (first, second)), key=lambda a: _apart(a, wanted))
+    # Each by whole turns next to the wanted one.
+    near_by = [
+        [a - 360 * round((a - w) / 360) for a, w in zip(angles, wanted, strict=True)]
+        for angles in (first, second)
+    ]
+    best = min(near_by, key=lambda a: sum(abs(x - w) for x, w in zip(a, wanted, strict=True)))
     return best[0], best[1], best[2]
-
-
-def _unwrapped(angles: Sequence[float], wanted: Sequence[float]) -> list[float]:
-    return [a - 360 * round((a - w) / 360) for a, w in zip(angles, wanted, strict=True)]
-
-
-def _apart(angles: Sequence[float], wanted: Sequence[float]) -> float:
-    return sum(abs(a - w) for a, w in zip(angles, wanted, strict=True))

@@ -95,11 +95,9 @@ def preset(
     """A named move (`PRESETS` lists them).
 
     Args:
-        frames: output frames.
         amount: size of the move in the preset's unit; None = its default.
         source_frames: frames of the clip; None = `frames`. Only presets that hold a moment ask.
         moment: source frame that preset bullet holds; None = the last.
-        ease: start and stop smoothly.
 
     Raises:
         ValueError: an unknown name (the nearest is suggested) or an amount out of range.

@@ -17,11 +17,18 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .cameras import Cameras, check_cameras
+from .cameras import (
+    Cameras,
+    check_cameras,
+    rigid,
+    rigid_inverse,
+    rotation_x,
+    rotation_y,
+    rotation_z,
+)
+from .frames import Timed
 from .interpolation import Interpolation, check_frames, interpolate, resample_cameras
 from .keyframes import Keyframe, key_source_frames, key_times
-from .released_text import parse_released_text
-from .transforms import rigid, rigid_inverse, rotation_x, rotation_y, rotation_z
 
 PanUnit = Literal["radius", "scene"]
 RelativeTo = Literal["shown_frame", "first_frame", "world"]
@@ -33,15 +40,11 @@ MOTION_FIELDS = ("elevation_deg", "azimuth_deg", "dolly", "pan", "zoom", "roll_d
 
 
 @dataclass(frozen=True)
-class Trajectory:
+class Trajectory(Timed):
     """A camera path, one entry per output frame; `cameras` makes it concrete for a scene.
 
     The six motion fields describe a camera relative to a base. The base is the source camera chosen
     by `relative_to`, followed by `absolute` if that is given.
-
-    Raises:
-        ValueError: fields of different lengths, numbers that are not finite, zoom <= 0, negative
-            frame numbers.
     """
 
     elevation_deg: Float[Tensor, " T"]
@@ -74,6 +77,7 @@ class Trajectory:
     """Whose K the output has: the shown source frame's, or that of `absolute`."""
 
     def __post_init__(self) -> None:
+        """Raises ValueError unless the fields are as long as each other and can be meant."""
         frames = self.elevation_deg.shape[0]
         if frames == 0:
             raise ValueError("A trajectory needs at least 1 frame; got 0.")
@@ -119,9 +123,6 @@ class Trajectory:
                 "frames; use Trajectory.from_cameras(...).retimed(frames)."
             )
         check_cameras(self.absolute, "Trajectory: absolute")
-
-    def __len__(self) -> int:
-        return self.elevation_deg.shape[0]
 
     def motion(self, radius: float) -> Float[Tensor, "T 4 4"]:
         """The rigid motion from base camera coordinates to those of the new camera.
@@ -172,14 +173,19 @@ class Trajectory:
             base = source.world_to_camera[:1].expand(len(self), 4, 4)
         else:
             base = torch.eye(4, device=device).expand(len(self), 4, 4)
-        K = shown.K.clone()
+        lens = shown.K
         if self.absolute is not None:
             absolute = self.absolute.world_to_camera.clone()
             if self.scale == "radius":
                 absolute[:, :3, 3] *= radius
             base = absolute.to(base) @ base
             if self.lens == "absolute":
-                K = _fitted(self.absolute, source.height, source.width).K.to(K, copy=True)
+                # The same lens on the source's picture: widths match, height is cropped or padded.
+                height = round(self.absolute.height * source.width / self.absolute.width)
+                fitted = self.absolute.resized(height, source.width)
+                spare = (height - source.height) / 2
+                lens = fitted.cropped(spare, 0.0, source.height, source.width).K.to(lens)
+        K = lens.clone()
         K[:, 0, 0] *= self.zoom.to(K)
         K[:, 1, 1] *= self.zoom.to(K)
         return Cameras(motion.to(base) @ base, K, source.height, source.width)
@@ -195,13 +201,6 @@ class Trajectory:
                 f"{source_frames} frames (0..{source_frames - 1}); read more frames, make the "
                 "trajectory shorter, or hold a moment with mode bullet."
             )
-
-    @property
-    def moves(self) -> bool:
-        """Whether the path is more than its base cameras, frame by frame."""
-        plain = Trajectory.static(len(self))
-        names = (*MOTION_FIELDS, "source_frame")
-        return any(not torch.equal(getattr(self, n), getattr(plain, n)) for n in names)
 
     def retimed(self, frames: int) -> "Trajectory":
         """The same path in another number of frames; moments are resampled to the nearest frame.
@@ -225,7 +224,8 @@ class Trajectory:
     @classmethod
     def static(cls, frames: int) -> "Trajectory":
         """The source camera itself, frame by frame."""
-        frames = check_frames(frames)
+        if frames < 1:
+            raise ValueError(f"Expected at least 1 output frame; got {frames}.")
         zeros = torch.zeros(frames)
         pan, zoom = torch.zeros(frames, 2), torch.ones(frames)
         return cls(zeros, zeros, zeros, pan, zoom, zeros, torch.arange(frames))
@@ -246,12 +246,9 @@ class Trajectory:
         """The released five numbers: a straight move from the source camera to this pose.
 
         Args:
-            theta: elevation at the end, degrees.
-            phi: azimuth at the end, degrees.
+            theta, phi: elevation and azimuth at the end, degrees.
             r: dolly at the end, fraction of the scene radius.
-            x: shift to the right at the end; depth units as released, or see `pan_unit`.
-            y: shift upwards at the end.
-            frames: number of output frames; both ends are included.
+            x, y: shift to the right and up at the end; depth units as released, or see `pan_unit`.
             ease: start and stop smoothly instead of at full speed.
 
         Raises:
@@ -316,7 +313,10 @@ class Trajectory:
         interpolation: Interpolation = "spline",
         ease: bool = False,
     ) -> "Trajectory":
-        """Elevation, azimuth, dolly through evenly spaced numbers, each list of its own length."""
+        """Elevation, azimuth, dolly through evenly spaced numbers, each list of its own length.
+
+        The released system's `interpolation` is "smoothing"; see `from_keyframes`.
+        """
         curves = [
             interpolate(np.linspace(0, 1, len(line)), line, frames, interpolation, ease)
             for line in (theta, phi, r)
@@ -333,16 +333,13 @@ class Trajectory:
         interpolation: Interpolation = "spline",
         ease: bool = False,
     ) -> "Trajectory":
-        """The released three-line text file: theta, phi (degrees), r; any count of numbers a line.
-
-        Args:
-            interpolation: "smoothing" is what the released system does; see `from_keyframes`.
+        """The released text file, see `parse_released_text`, as in `from_curves`.
 
         Raises:
             FileNotFoundError: no such file.
             ValueError: not three lines of numbers; the message names line and field.
         """
-        path = Path(path)
+        path = Path(path).expanduser()
         if not path.is_file():
             raise FileNotFoundError(f"No trajectory file at {path}.")
         curves = parse_released_text(path.read_text(), str(path))
@@ -370,13 +367,40 @@ def _resampled(value: Tensor, at: np.ndarray) -> Tensor:
     return torch.from_numpy(rows).to(value.dtype).reshape(len(at), *value.shape[1:])
 
 
-def _fitted(cameras: Cameras, height: int, width: int) -> Cameras:
-    """The same lens on another picture size: widths match, height is cropped or padded evenly."""
-    if (cameras.height, cameras.width) == (height, width):
-        return cameras
-    scaled_height = round(cameras.height * width / cameras.width)
-    scaled = cameras.resized(scaled_height, width)
-    return scaled.cropped((scaled_height - height) / 2, 0.0, height, width)
+def parse_released_text(text: str, name: str) -> tuple[list[float], list[float], list[float]]:
+    """The released three-line text of a move: theta, phi (degrees), r (fraction of the radius).
+
+    The lines may differ in length: each is a curve of its own over the whole clip, so the numbers
+    of one column belong to no common moment.
+
+    Args:
+        name: what to call the text in an error, usually its path.
+
+    Raises:
+        ValueError: not three lines of finite numbers; names the line and the field.
+    """
+    lines = text.rstrip().split("\n") if text.strip() else []
+    if len(lines) != 3:
+        raise ValueError(
+            f"{name}: expected 3 lines of numbers (theta, phi, r); got {len(lines)} line(s)."
+        )
+    curves: list[list[float]] = [[], [], []]
+    for i, line in enumerate(lines):
+        where = f"{name}, line {i + 1}"
+        words = line.replace(",", " ").split()
+        if not words:
+            raise ValueError(f"{where}: expected at least one number; the line is empty.")
+        for column, word in enumerate(words):
+            try:
+                number = float(word)
+            except ValueError:
+                number = math.nan
+            if not math.isfinite(number):
+                raise ValueError(
+                    f"{where}, field {column + 1}: expected a finite number; got {word!r}."
+                )
+            curves[i].append(number)
+    return curves[0], curves[1], curves[2]
 
 
 def check_ranges(trajectory: Trajectory) -> list[str]:

@@ -5,10 +5,13 @@ trust it; whether a clip is done is read from its own `run.json`.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
+
+from tqdm.auto import tqdm
 
 from ..config.redirect import RedirectSettings
 from ..depth.estimator import check_depth_name
@@ -17,18 +20,10 @@ from ..runtime.files import write_json
 from ..runtime.machine import pick_device, pick_dtype
 from ..runtime.run_folder import check_claim, check_inputs, read_record, unfinished
 from .generation import check_model
-from .manifest import Job, read_manifest
+from .manifest import Job, path_words, read_manifest
 from .pipeline import TrajectoryCrafter
 from .plan import duration
-from .reshoot import (
-    OUTPUTS,
-    RECORD,
-    inputs_of,
-    is_done,
-    redirect,
-    same_run,
-    what_it_depends_on,
-)
+from .reshoot import OUTPUTS, RECORD, inputs_of, is_done, redirect, same_run, what_it_depends_on
 
 BOARD = "batch.json"
 
@@ -55,7 +50,7 @@ class BatchResult:
 
     records: list[Record]
     """In the manifest's order."""
-    made: frozenset[str] = field(default=frozenset())
+    made: frozenset[str] = frozenset()
     """Names of the jobs that were done now, not found done."""
 
     @property
@@ -69,7 +64,7 @@ class BatchResult:
 
 @dataclass(frozen=True)
 class How:
-    """What becomes of earlier results, and how far the work goes; as in `redirect_all`."""
+    """What happens to earlier results, and how far the work goes; as in `redirect_all`."""
 
     overwrite: bool = False
     resume: bool = False
@@ -78,7 +73,7 @@ class How:
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker is given: one clip, its settings and its folder."""
+    """What a worker gets: one clip, its settings and its folder."""
 
     name: str
     clip: Path
@@ -86,7 +81,7 @@ class Task:
     settings: RedirectSettings
     how: How
     known_depth: Path | None = None
-    """As `redirect` has it."""
+    """As in `redirect`."""
 
     @property
     def depends(self) -> dict[str, Any]:
@@ -108,18 +103,18 @@ def redirect_all(
 ) -> BatchResult:
     """Re-shoot every clip of a manifest into `out/<name>/`, and keep `out/batch.json`.
 
-    A clip that fails is recorded with its error and the rest goes on: look at `failed` of what is
-    returned. Lines with a `result` have their video already and are left alone.
+    A clip that fails is recorded with its error and the rest goes on: see `failed` of the result.
+    Lines with a `result` have their video already and are left alone.
 
     Args:
         manifest: csv or jsonl, see `manifest.read_manifest`.
-        settings: of all clips; a line's trajectory, prompt and depth take their place.
+        settings: of all clips; a line's trajectory, prompt and depth replace theirs.
         workers: clips at a time.
         overwrite: replace an earlier batch. With `resume`: make again what was made with other
             settings, instead of calling it a failure.
         resume: leave what is done with equal settings, go on with what was stopped.
         render_only: stop before the generator; needs no weights.
-        say: told a line per clip.
+        say: called with a line per clip.
 
     Raises:
         FileNotFoundError: no such manifest or weights.
@@ -149,20 +144,16 @@ def redirect_jobs(
 ) -> BatchResult:
     """`redirect_all` for jobs that were read and a folder that was checked."""
     tasks = [Task(job.name, job.clip, out / job.name, job.settings(settings), how) for job in jobs]
-    records = {
-        job.name: Record(job.name, str(job.clip), trajectory_words(job, settings)) for job in jobs
-    }
-    open_tasks = []
-    for task in tasks:
-        if how.resume and task_is_done(task):
-            records[task.name] = replace(records[task.name], status="done")
-        else:
-            open_tasks.append(task)
-    found = len(tasks) - len(open_tasks)
-    say(f"{len(tasks)} clips: {found} done before, {len(open_tasks)} to do; {workers} at a time")
+    found = {task.name for task in tasks if how.resume and task_is_done(task)}
+    open_tasks = [task for task in tasks if task.name not in found]
+    records: dict[str, Record] = {}
+    for job in jobs:
+        status: Status = "done" if job.name in found else "waiting"
+        records[job.name] = Record(job.name, str(job.clip), trajectory_words(job, settings), status)
+    counts = f"{len(found)} done before, {len(open_tasks)} to do"
+    say(f"{len(tasks)} clips: {counts}; {workers} at a time")
     board = _Board(out / BOARD, records)
     board.write()
-    progress = Progress(len(open_tasks), say)
     try:
         results = run_all(
             redirect_task,
@@ -172,9 +163,12 @@ def redirect_jobs(
             setup=LoadedModels,
             describe=lambda task: task.name,
         )
-        for task, result in results:
+        for task, result in tqdm(results, "Clips", len(open_tasks), delay=1, leave=False):
             record = board.ended(task, result)
-            progress.tell(task.name, record.seconds, record.error)
+            took = duration(record.seconds or 0)
+            with tqdm.external_write_mode():
+                error = "" if record.error is None else f": {record.error}"
+                say(f"{task.name}: {record.status} in {took}{error}")
     finally:
         board.stop()
     result = BatchResult([records[job.name] for job in jobs], frozenset(board.made))
@@ -204,7 +198,7 @@ def check_common(jobs: list[Job], settings: RedirectSettings, render_only: bool 
 def check_batch_inputs(
     jobs: list[Job], out: Path, settings: RedirectSettings, manifest: Path
 ) -> None:
-    """Raises ValueError if a clip's results would replace anything that some clip needs."""
+    """Raises ValueError if a clip's results would replace what this or another clip reads."""
     inputs = [manifest]
     for job in jobs:
         inputs += inputs_of(job.clip, job.settings(settings))
@@ -218,9 +212,6 @@ def task_is_done(task: Task) -> bool:
     return is_done(task.folder, task.depends)
 
 
-# --------------------------------------------------------------------------------------- one clip
-
-
 @dataclass
 class LoadedModels:
     """What a worker keeps from clip to clip: the loaded models."""
@@ -232,7 +223,7 @@ def redirect_task(task: Task, parts: LoadedModels, on_stage: Say | None = None) 
     """One clip, in whichever process; goes on with what an earlier attempt left in its folder.
 
     Args:
-        parts: taken over from the clip before, and left for the next one.
+        parts: kept from the clip before, and left for the next one.
         on_stage: called with the name of each stage as it begins.
 
     Raises:
@@ -262,21 +253,11 @@ def redirect_task(task: Task, parts: LoadedModels, on_stage: Say | None = None) 
     )
 
 
-# -------------------------------------------------------------------------------- how things stand
-
-
 def trajectory_words(job: Job, common: RedirectSettings) -> str:
     """The camera path of a job as a manifest names it, a file by its name; empty if unknown."""
     camera = job.settings(common).camera
-    named = Job(
-        job.clip,
-        job.name,
-        preset=camera.camera,
-        amount=camera.amount,
-        numbers=camera.target,
-        trajectory=None if camera.trajectory is None else Path(camera.trajectory.name),
-    )
-    return named.path_text
+    file = None if camera.trajectory is None else camera.trajectory.name
+    return path_words(camera.camera, camera.amount, camera.target, file)
 
 
 class _Board:
@@ -288,12 +269,9 @@ class _Board:
         self._began: dict[str, float] = {}
 
     def write(self) -> None:
-        counts = {"done": 0, "failed": 0}
-        for record in self.records.values():
-            counts[record.status] = counts.get(record.status, 0) + 1
-        write_json(
-            {"counts": counts, "jobs": [asdict(r) for r in self.records.values()]}, self.path
-        )
+        records = self.records.values()
+        counts = {"done": 0, "failed": 0} | Counter(record.status for record in records)
+        write_json({"counts": counts, "jobs": [asdict(record) for record in records]}, self.path)
 
     def started(self, tasks: list[Task]) -> Iterator[Task]:
         """The tasks, each marked as a worker takes it."""
@@ -318,23 +296,3 @@ class _Board:
         self.records[name] = replace(self.records[name], **changes)
         self.write()
         return self.records[name]
-
-
-class Progress:
-    """A line per item that ended, with the time that the others may take."""
-
-    def __init__(self, total: int, say: Say):
-        self.total, self.say = total, say
-        self.ended = self.failed = 0
-        self.began = time.monotonic()
-
-    def tell(self, name: str, seconds: float | None, error: str | None) -> None:
-        self.ended += 1
-        self.failed += error is not None
-        elapsed = time.monotonic() - self.began
-        took = "" if seconds is None else f" in {duration(seconds)}"
-        outcome = f"done{took}" if error is None else f"failed{took}: {error}"
-        left = self.total - self.ended
-        rest = f"about {duration(elapsed / self.ended * left)} left" if left else "all ended"
-        failed = f"{self.failed} failed, " if self.failed else ""
-        self.say(f"[{self.ended}/{self.total}] {name}: {outcome} ({failed}{rest})")

@@ -1,6 +1,6 @@
 """What this machine can run: devices, memory, speed, weights, optional packages.
 
-The one thing a reader would get wrong: nothing is downloaded and nothing large is loaded here.
+Nothing is downloaded and nothing large is loaded.
 """
 
 import os
@@ -31,48 +31,44 @@ REPOS_5B = ("TrajectoryCrafter", "CogVideoX-Fun-V1.1-5b-InP")
 
 
 def examine(weights: Path | None = None) -> str:
-    """The report, as lines of text.
-
-    Args:
-        weights: a folder with downloaded weights; None looks into the Hugging Face cache.
-
-    Raises:
-        FileNotFoundError: a weights folder that is not there.
-    """
+    """The report, for downloaded weights in a folder or, without one, the Hugging Face cache."""
     if weights is not None and not weights.is_dir():
         raise FileNotFoundError(f"--weights {weights} is not a folder.")
-    device = pick_device("auto")
-    gflops = measured_gflops(device, pick_dtype("auto", device))
-    sections = [
-        _machine(device, gflops),
-        _models(device, gflops, weights),
-        _weights(weights),
-        _extras(),
-        ["presets: " + ", ".join(PRESETS)],
-    ]
-    return "\n".join(line for section in sections for line in section)
-
-
-def _machine(device: torch.device, gflops: float) -> list[str]:
-    memory = psutil.virtual_memory()
-    dtype = str(pick_dtype("auto", device)).removeprefix("torch.")
+    device, memory = pick_device("auto"), psutil.virtual_memory()
+    dtype = pick_dtype("auto", device)
+    gflops = measured_gflops(device, dtype)
     lines = [
         f"trajectorycrafter {version('trajectorycrafter')}, Python {platform.python_version()}, "
         f"torch {torch.__version__}, {platform.system()} {platform.machine()}",
         f"processor: {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
         f"{memory.total / 1e9:.0f} GB of memory, {memory.available / 1e9:.0f} GB free",
-        f"device: {device} in {dtype}, {gflops:.0f} GFLOP/s in matrix products",
+        f"device: {device} in {str(dtype).removeprefix('torch.')}, "
+        f"{gflops:.0f} GFLOP/s in matrix products",
     ]
     if device.type == "cuda":
         card = torch.cuda.get_device_properties(device)
         lines.append(f"graphics card: {card.name}, {card.total_memory / 1e9:.0f} GB")
-    return lines
+    lines += _models(device, dtype, gflops, weights)
+    lines.append(f"released weights in {weights or 'the Hugging Face cache'}:")
+    for name, repo in RELEASED.items():
+        where = find(name, weights) or "not found"
+        lines.append(f"  {name}: {where} ({repo.gigabytes:.1f} GB; {repo.licence})")
+    lines.append("optional packages:")
+    for extra, (package, purpose) in EXTRAS.items():
+        try:
+            state = version(package) if find_spec(package) else None
+        except PackageNotFoundError:
+            state = "found"
+        hint = state or f'not installed: pip install "trajectorycrafter[{extra}]"'
+        lines.append(f"  {package}, {purpose}: {hint}")
+    return "\n".join([*lines, "presets: " + ", ".join(PRESETS)])
 
 
-def _models(device: torch.device, gflops: float, weights: Path | None) -> list[str]:
+def _models(
+    device: torch.device, dtype: torch.dtype, gflops: float, weights: Path | None
+) -> list[str]:
     """A verdict on each model for a clip of 49 frames of 384x672."""
     found = all(find(name, weights) for name in REPOS_5B)
-    dtype = pick_dtype("auto", device)
     released = RedirectSettings(
         depth=DepthSettings("depthcrafter"), generator=GeneratorSettings("5b")
     )
@@ -96,24 +92,3 @@ def _models(device: torch.device, gflops: float, weights: Path | None) -> list[s
         f"{duration(sum(s.seconds for s in full))}, {needed:.0f} GB "
         f"({weights_gb:.0f} GB of them the transformer): {verdict}",
     ]
-
-
-def _weights(weights: Path | None) -> list[str]:
-    place = weights or "the Hugging Face cache"
-    lines = [f"released weights in {place}:"]
-    for name, repo in RELEASED.items():
-        where = find(name, weights)
-        lines.append(f"  {name}: {where or 'not found'} ({repo.gigabytes:.1f} GB; {repo.licence})")
-    return lines
-
-
-def _extras() -> list[str]:
-    lines = ["optional packages:"]
-    for extra, (package, purpose) in EXTRAS.items():
-        try:
-            state = version(package) if find_spec(package) else None
-        except PackageNotFoundError:
-            state = "found"
-        hint = state or f'not installed: pip install "trajectorycrafter[{extra}]"'
-        lines.append(f"  {package}, {purpose}: {hint}")
-    return lines

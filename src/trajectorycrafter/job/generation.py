@@ -9,7 +9,7 @@ every window, and its windows are cross-faded.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +32,7 @@ from ..rendering.render import Render
 from ..rendering.shot import Shot
 from ..runtime.stages import Stages
 from ..runtime.weights import locate
+from ..video.clip import Video
 
 if TYPE_CHECKING:
     from ..model.sampling import DenoisingState
@@ -104,7 +105,7 @@ def fill_shot(shot: Shot, stages: Stages) -> tuple[Tensor, None]:
 class EmbeddedGenerator:
     """The small model inside the package: the fill, and what a network adds to it."""
 
-    model: Callable
+    model: Callable[..., Tensor]
     """An `EmbeddedModel`, or anything with its signature."""
     settings: GeneratorSettings
     short_side: int = EMBEDDED_SHORT_SIDE
@@ -211,9 +212,9 @@ def pad_to(x: Float[Tensor, "T C H W"], frames: int, multiple: int) -> Float[Ten
 class DiffusionGenerator:
     """The dual-stream diffusion model (paper Sec. 3.3), text and reference included."""
 
-    pipeline: Callable
+    pipeline: Callable[..., Any]
     """A `TrajectoryCrafterPipeline`, or anything with its signature."""
-    captioner: Callable[[], Callable]
+    captioner: Callable[[], Callable[[Video], str]]
     """Makes the captioner; called only when no prompt is given."""
     settings: GeneratorSettings
     multiple: int = 16
@@ -244,7 +245,7 @@ class DiffusionGenerator:
             pipeline.vae.enable_tiling()
             pipeline.vae.enable_slicing()
 
-        def captioner() -> Callable:
+        def captioner() -> Callable[[Video], str]:
             return load_captioner(
                 generator.captioner, weights_dir=machine.weights, dtype=dtype, device=device
             )

@@ -20,7 +20,7 @@ from ..config.redirect import RedirectSettings
 from ..runtime.files import write_text
 
 COLUMNS = {
-    "clip": "a video, a folder of images, an image, or demo; the only column that must be there",
+    "clip": "a video, a folder of images, an image, or demo; the only required column",
     "trajectory": "orbit-right, orbit-right:20, a trajectory file, or five numbers",
     "prompt": "what the video shows; default: as for a single clip",
     "name": "folder of the line's results; default: made of clip and trajectory",
@@ -34,31 +34,28 @@ SUFFIXES = (".csv", ".jsonl")
 
 Numbers = tuple[float, float, float, float, float]
 Problems = list[tuple[int, str]]
-"""What is wrong, and in which line."""
+"""Line numbers, and what is wrong there."""
 _FOLDER_NAME = r"[^/\\:*?\"<>|\x00-\x1f]+"
 
 
 @dataclass(frozen=True)
 class Job:
-    """One line of a manifest, checked; its paths are absolute."""
+    """One line of a manifest, checked, see `COLUMNS`; its paths are absolute."""
 
     clip: Path
     name: str
     """A folder's name, different from that of every other line."""
     preset: str | None = None
-    """A named camera path; at most one of `preset`, `numbers` and `trajectory` is there."""
+    """A named camera path; at most one of `preset`, `numbers` and `trajectory` is given."""
     amount: float | None = None
     """How far the preset goes, in its own unit."""
     numbers: Numbers | None = None
     """The released five numbers: elevation and azimuth in degrees, dolly, right, up."""
     trajectory: Path | None = None
-    """A trajectory file."""
     prompt: str | None = None
     depth: str | None = None
     target: Path | None = None
-    """The truth."""
     result: Path | None = None
-    """A finished video, scored as it is."""
     row: str | None = None
     line: int = field(default=0, compare=False)
     """Where it stands in the file, from 1."""
@@ -66,11 +63,7 @@ class Job:
     @property
     def path_text(self) -> str:
         """The camera path as the manifest's column `trajectory` has it; empty without one."""
-        if self.preset is not None:
-            return self.preset if self.amount is None else f"{self.preset}:{_short(self.amount)}"
-        if self.numbers is not None:
-            return " ".join(_short(number) for number in self.numbers)
-        return "" if self.trajectory is None else str(self.trajectory)
+        return path_words(self.preset, self.amount, self.numbers, self.trajectory)
 
     def settings(self, common: RedirectSettings) -> RedirectSettings:
         """The common settings with what this line says in their place."""
@@ -90,8 +83,19 @@ class Job:
         return replace(common, camera=camera, depth=depth, generator=generator)
 
 
-def is_json(path: Path) -> bool:
-    """Whether a manifest is written as jsonl. Raises ValueError unless it is that or csv."""
+def path_words(
+    preset: str | None, amount: float | None, numbers: Numbers | None, file: Path | str | None
+) -> str:
+    """A camera path, of which at most one way is there, in the words of a manifest."""
+    if preset is not None:
+        return preset if amount is None else f"{preset}:{_short(amount)}"
+    if numbers is not None:
+        return " ".join(_short(number) for number in numbers)
+    return "" if file is None else str(file)
+
+
+def _is_json(path: Path) -> bool:
+    """Whether a manifest is jsonl, not csv; raises ValueError for any other suffix."""
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"A manifest's name ends with .csv or .jsonl; got {path}.")
     return path.suffix.lower() == ".jsonl"
@@ -100,8 +104,8 @@ def is_json(path: Path) -> bool:
 def read_manifest(path: str | Path) -> list[Job]:
     """Read a manifest; `docs/use/batches.md` says what its columns mean.
 
-    All lines are checked before any work: every path is there, every preset and every estimator is
-    known, names differ. Clips are not opened.
+    All lines are checked before any work: every path exists, every preset and estimator is known,
+    names differ. Clips are not opened.
 
     Raises:
         FileNotFoundError: no such manifest.
@@ -110,7 +114,7 @@ def read_manifest(path: str | Path) -> list[Job]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no manifest {path}.")
-    as_json = is_json(path)
+    as_json = _is_json(path)
     problems: Problems = []
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -122,8 +126,8 @@ def read_manifest(path: str | Path) -> list[Job]:
         raise ValueError(f"{path} has no lines; expected one per clip.")
     jobs = _named(jobs, problems)
     if problems:
-        told = "\n".join(f"  line {line}: {what}" for line, what in sorted(problems))
-        raise ValueError(f"{path} cannot be used; nothing was begun:\n{told}")
+        listed = "\n".join(f"  line {line}: {what}" for line, what in sorted(problems))
+        raise ValueError(f"{path} cannot be used; nothing was begun:\n{listed}")
     return jobs
 
 
@@ -136,7 +140,7 @@ def write_manifest(jobs: Iterable[Job], path: str | Path) -> Path:
         ValueError: another suffix, or no jobs.
     """
     path, jobs = Path(path), list(jobs)
-    as_json = is_json(path)
+    as_json = _is_json(path)
     if not jobs:
         raise ValueError(f"No jobs to write to {path}; a manifest has at least one line.")
     rows = [_values(job, path.parent.absolute()) for job in jobs]
@@ -229,7 +233,7 @@ def _job(line: int, entry: dict[str, Any], folder: Path, problems: Problems) -> 
                 fields |= _path(value, folder)
                 continue
             if column not in COLUMNS:
-                continue  # which was said already
+                continue  # already reported
             text = _text(value)
             read: str | Path = text
             match column:
@@ -262,7 +266,7 @@ def _text(value: Any) -> str:
 
 
 def _existing(text: str, folder: Path) -> Path:
-    """The path, absolute, if something is there."""
+    """The absolute path of something that exists."""
     path = Path(os.path.abspath(folder / Path(text).expanduser()))
     if not path.exists():
         raise FileNotFoundError(f"there is no file or folder {path}")

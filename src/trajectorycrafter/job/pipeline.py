@@ -18,7 +18,7 @@ from ..depth.estimator import (
     released_radius,
     scene_radius,
 )
-from ..depth.from_file import read_depth, write_depth
+from ..depth.from_file import read_depth
 from ..geometry.cameras import check_cameras
 from ..geometry.trajectories import Trajectory
 from ..rendering.point_cloud import lift
@@ -28,6 +28,7 @@ from ..runtime.machine import pick_device, pick_dtype
 from ..runtime.stages import Stages
 from ..source_cameras import SourceCameras, load_source_cameras
 from ..video.clip import Depth, Video
+from ..video.depth_npz import write_depth
 from .generation import DiffusionGenerator, Generator, load_generator
 
 DEPTH_FILE = "depth.npz"

@@ -17,20 +17,19 @@ from typing import Any
 import torch
 
 from ..config.redirect import PIXELS, QUALITY, WINDOW, CameraSettings, RedirectSettings, Way
-from ..config.serialization import to_json
-from ..depth.from_file import write_depth
 from ..geometry.modes import with_mode
 from ..geometry.presets import preset
 from ..geometry.trajectories import Trajectory, check_ranges
 from ..geometry.trajectory_files import read_trajectory, write_trajectory
 from ..rendering.render import hole_share
 from ..rendering.shot import Shot
-from ..runtime.files import write_json
+from ..runtime.files import to_json, write_json
 from ..runtime.machine import measured_gflops, pick_device, pick_dtype
 from ..runtime.run_folder import check_inputs, claim, difference, read_record, settle
 from ..runtime.stages import Stages
 from ..video import pictures
 from ..video.clip import Video
+from ..video.depth_npz import write_depth
 from ..video.reading import FrameChoice, VideoInfo, clip_path, probe
 from ..video.sound import Sound
 from .generation import check_model

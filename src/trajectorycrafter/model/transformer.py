@@ -226,7 +226,7 @@ class DualStreamTransformer(ModelMixin, ConfigMixin, CacheMixin, PeftAdapterMixi
         grid = (frames, height // p, width // p)
         rotary = self._rotary(grid, hidden_states.device)
         if rotary is None:
-            tokens = tokens + self._position(tokens.shape[1], grid[1:]).to(tokens)
+            tokens = tokens + self.position_table(tokens.shape[1], grid[1:]).to(tokens)
         tokens = self.embedding_dropout(tokens)
         text_length = encoder_hidden_states.shape[1]
         text, view = tokens[:, :text_length], tokens[:, text_length:]
@@ -325,7 +325,7 @@ class DualStreamTransformer(ModelMixin, ConfigMixin, CacheMixin, PeftAdapterMixi
         table = get_3d_sincos_pos_embed(dim, size, frames, *scales, output_type="pt", device=cpu)
         return table.reshape(frames, size[1], size[0], dim).to(torch.float32)
 
-    def _position(self, length: int, grid: tuple[int, int]) -> Float[Tensor, "1 length D"]:
+    def position_table(self, length: int, grid: tuple[int, int]) -> Float[Tensor, "1 length D"]:
         # Resized within each frame, never in time; text tokens get zeros.
         table = rearrange(self.position, "f y x d -> 1 d f y x")
         if table.shape[-2:] != grid:

@@ -1,6 +1,6 @@
 """A network's frames and the render as one picture: true pixels stay, borders are soft.
 
-The one thing a reader would get wrong: colours are matched before anything is mixed. What the
+The one thing a reader would get wrong: colors are matched before anything is mixed. What the
 network gets wrong where the render is known is carried on into the holes, less and less with the
 distance, so that no border shows even where none is softened.
 """
@@ -13,7 +13,7 @@ from torch import Tensor
 SOFT = 2.0
 """Standard deviation of the soft border, pixels of a frame of 480 rows."""
 REACH = 32.0
-"""How far the match of colours reaches into holes, pixels of a frame of 480 rows."""
+"""How far the match of colors reaches into holes, pixels of a frame of 480 rows."""
 CHUNK = 8
 """Frames at a time."""
 

@@ -13,18 +13,18 @@ from numba import njit
 F = np.float32
 
 
-def _kernel(function):
-    """Compile without the lock, kept on disk between runs where some folder can be written."""
-    try:
-        return njit(nogil=True, cache=True)(function)
-    except RuntimeError:
-        return njit(nogil=True)(function)
+try:
+    _kernel = njit(nogil=True, cache=True)
+    _kernel(lambda: None)
+except RuntimeError:
+    # No folder can be written in which the compiled code would be kept between runs.
+    _kernel = njit(nogil=True)
 
 
 @_kernel
 @no_type_check
 def project(points, world_to_camera, K, x, y, z):
-    """Fill x, y (pixels, centres at integers) and z (along the optical axis)."""
+    """Fill x, y (pixels, centers at integers) and z (along the optical axis)."""
     a = world_to_camera
     for i in range(points.shape[0]):
         p, q, r = points[i, 0], points[i, 1], points[i, 2]
@@ -39,7 +39,7 @@ def project(points, world_to_camera, K, x, y, z):
 @_kernel
 @no_type_check
 def draw_size(x, y, z, valid, spacing, focal, largest, height, width, size):
-    """Fill the drawn size in pixels; see `splatting.drawn_size`."""
+    """Fill the drawn size in pixels; see `splatting.sized`."""
     margin = largest + F(1)
     for i in range(z.shape[0]):
         inside = -margin < x[i] < F(width) + margin and -margin < y[i] < F(height) + margin
@@ -52,7 +52,7 @@ def draw_size(x, y, z, valid, spacing, focal, largest, height, width, size):
 def splat_released(x, y, z, near, colors, valid, frame, depth, visible):
     """The released warper's splat with depth weights `near`; see `splatting.splat_released`."""
     height, width = visible.shape
-    # Colour, depth and weight of a pixel lie side by side: one cache line per corner. Unsigned
+    # Color, depth and weight of a pixel lie side by side: one cache line per corner. Unsigned
     # indices into one long array spare numba its test for negative ones.
     canvas = np.zeros((height + 2) * (width + 2) * 5, dtype=np.float32)
     for i in range(z.shape[0]):
@@ -115,7 +115,7 @@ def _draw_fronts(x, y, z, size, core, reach, front, wide):
 @_kernel
 @no_type_check
 def _bridge(front, row, column, tolerance, gap, limit):
-    """Depth between two opposite neighbours of one surface nearer than `limit`, and their place."""
+    """Depth between two opposite neighbors of one surface nearer than `limit`, and their place."""
     height, width = front.shape
     for reach in range(2, gap + 1):
         for a in range(1, reach):
@@ -186,6 +186,7 @@ def splat_quality(x, y, z, size, colors, core, reach, tolerance, frame, depth, v
     for row in range(height):
         for column in range(width):
             pixel = canvas[row, column]
+            # As `splatting.FAINTEST`, here and below.
             seen = pixel[4] > F(1e-4)
             per = F(1) / pixel[4] if seen else F(0)
             visible[row, column] = seen

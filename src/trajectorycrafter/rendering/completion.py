@@ -5,7 +5,7 @@ render itself is never touched:
 1. in gaps of a few pixels, the points that were culled as flying: there they are hardly displaced;
 2. where a continuous surface is stretched, that surface, its points drawn as large as the stretch;
 3. places that stand still, as seen at other moments of the source video;
-4. the source picture continued past its frame: mirrored colour at the frame's depth, more blurred
+4. the source picture continued past its frame: mirrored color at the frame's depth, more blurred
    the farther out, so that what the camera turns to has texture and stays put in the world;
 5. a smooth multi-scale fill (push-pull pyramid) from around each hole, in which the far side wins;
 6. a soft seam of a pixel or two.
@@ -23,9 +23,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ..geometry.cameras import Cameras
-from ..geometry.frames import joined
-from ..geometry.transforms import transform_points
+from ..geometry.cameras import Cameras, transform_points
+from ..geometry.frames import mapped
 from .point_cloud import DynamicPointCloud
 from .render import Render, render
 from .shot import Shot
@@ -56,41 +55,62 @@ fill always closes what the others leave open."""
 def fill(
     shot: Shot, *, static_source: bool | None = None, parts: Collection[str] = PARTS
 ) -> Float[Tensor, "T 3 H W"]:
-    """The render of a shot with its holes filled.
+    """The render of a shot with its holes filled, by those of `PARTS` that take part.
 
     Args:
         static_source: whether the source camera stands still; None reads it from its matrices.
-        parts: those of `PARTS` that take part.
 
     Raises:
         ValueError: a part that is unknown.
     """
     if not set(parts) <= set(PARTS):
         raise ValueError(f"parts are some of {', '.join(PARTS)}; got {', '.join(parts)}.")
-    source, cameras, completed = shot.source, shot.cameras, shot.view
+    source, device = shot.source, shot.view.frames.device
+    size, cloud = (source.height, source.width), shot.cloud.to(device)
     if static_source is None:
-        moved = (source.world_to_camera - source.world_to_camera[:1]).abs().max()
-        static_source = bool(moved < 1e-5 and (source.K - source.K[:1]).abs().max() < 1e-3)
-    shot = replace(shot, cloud=shot.cloud.to(completed.frames.device))
-    if "rims" in parts:
-        completed = _rims(completed, shot)
-    if "stretched" in parts:
-        completed = _stretched(completed, shot)
+        apart = (source.world_to_camera - source.world_to_camera[:1]).abs().max()
+        # Rounding of matrices that were once equal, in scene units and in pixels.
+        static_source = bool(apart < 1e-5 and (source.K - source.K[:1]).abs().max() < 1e-3)
+    still = beyond = None
     if static_source:
-        color, z, agrees = static_background(shot.cloud, source)
-        if "static" in parts:
-            completed = _behind(completed, _lifted(color, z, agrees, source[:1]), cameras)
+        background = *static_background(cloud, source), source[:1]
+        still, beyond = _lifted(*background), continued(*background)
+    elif "static" in parts:
+        still = static_points(cloud, source)
+    drawn: list[tuple[Tensor, Tensor, Tensor]] = []
+    for start in range(0, len(shot.view), CHUNK):
+        view, cameras = shot.view[start : start + CHUNK], shot.cameras[start : start + CHUNK]
+        moment = shot.trajectory.source_frame[start : start + CHUNK]
+        moments, filmed = cloud[moment.to(device)], source[moment.cpu()].to(device)
+        z = transform_points(filmed.world_to_camera, moments.points)[..., 2].unflatten(1, size)
+        if "rims" in parts and not moments.valid.all():
+            wide = F.max_pool2d(view.visible.float(), 2 * RIM + 1, stride=1, padding=RIM)
+            thin = -F.max_pool2d(-wide, 2 * RIM + 1, stride=1, padding=RIM) > 0
+            view = _behind(view, replace(moments, valid=~moments.valid), cameras, thin)
+        if "stretched" in parts:
+            view = _behind(view, _stretched(moments, z, cameras), cameras)
+        if "static" in parts and still is not None:
+            view = _behind(view, still, cameras)
         if "continued" in parts:
-            color, z = _whole(color, z, agrees)
-            completed = _behind(completed, continued(color, z, source[:1]), cameras)
-    else:
-        if "static" in parts:
-            completed = _behind(completed, static_points(shot.cloud, source), cameras)
-        if "continued" in parts:
-            completed = _continue_each(completed, shot)
-    filled = _smooth(completed)
+            color = moments.colors.transpose(1, 2).unflatten(2, size)
+            picture = color, z[:, None], moments.valid.unflatten(1, size)[:, None]
+            outside = continued(*picture, filmed) if beyond is None else beyond
+            view = _behind(view, outside, cameras)
+        values = torch.cat([view.frames, view.depth], dim=1)
+        far = (view.visible & ~_near_side(view)).float()
+        drawn.append((view.frames, view.visible, push_pull(values, far, FAR_POWER)[:, :3]))
+    frames, seen, smooth = (torch.cat(part) for part in zip(*drawn, strict=True))
+    # The smooth fill is evened out over five frames, else it would flicker.
+    calm, index = torch.zeros_like(smooth), torch.arange(len(smooth), device=device)
+    for offset, weight in zip(range(-2, 3), (1, 4, 6, 4, 1), strict=True):
+        calm += weight / 16 * smooth[(index + offset).clamp(0, len(smooth) - 1)]
+    filled = torch.where(seen, frames, calm)
     if "seam" in parts:
-        filled = _led_over(shot.view, filled)
+        # Led over to the render's colors in the pixel or two of each hole next to them.
+        known = shot.view.visible.float()
+        near = F.avg_pool2d(known, 3, stride=1, padding=1)
+        mean = F.avg_pool2d(shot.view.frames * known, 3, stride=1, padding=1) / near.clamp(min=1e-6)
+        filled = torch.lerp(filled, mean, near.clamp(max=0.5))
     return torch.where(shot.view.visible, shot.view.frames, filled).clamp(0, 1)
 
 
@@ -128,14 +148,14 @@ def push_pull(
 def static_background(
     cloud: DynamicPointCloud, source_cameras: Cameras
 ) -> tuple[Float[Tensor, "1 3 h w"], Float[Tensor, "1 1 h w"], Bool[Tensor, "1 1 h w"]]:
-    """Colour and depth of what a standing camera sees behind all that moves.
+    """Color and depth of what a standing camera sees behind all that moves.
 
     Per pixel: the moments that show its far surface, and the median over them. It is trusted where
-    enough moments show that surface and agree on its colour.
+    enough moments show that surface and agree on its color.
     """
-    chosen = _evenly(len(cloud), MOMENTS)
-    chosen = torch.tensor(chosen, device=cloud.points.device)
-    moments, cameras = cloud[chosen], source_cameras[chosen.cpu()].to(cloud.points.device)
+    chosen = torch.linspace(0, len(cloud) - 1, min(len(cloud), MOMENTS)).round().long().unique()
+    moments = cloud[chosen.to(cloud.points.device)]
+    cameras = source_cameras[chosen].to(cloud.points.device)
     z = transform_points(cameras.world_to_camera, moments.points)[..., 2]
     z = torch.where(moments.valid, z, torch.nan)
     # The farthest fifth may be estimation errors; the surface is what lies about its lower end.
@@ -149,6 +169,7 @@ def static_background(
     color = colors.nanmedian(dim=0).values
     spread = (colors - color).abs().mean(dim=-1).nanmedian(dim=0).values
     z = torch.where(shown, z, torch.nan).nanmedian(dim=0).values
+    # A surface that is seen in fewer moments may itself be passing; one moment agrees with itself.
     agrees = (spread < SAME_COLOR) & (shown.sum(0) >= max(2, 0.12 * len(chosen))) & z.isfinite()
     size = (1, 1, cameras.height, cameras.width)
     color = color.nan_to_num().T.reshape(1, 3, *size[2:])
@@ -158,13 +179,13 @@ def static_background(
 def static_points(cloud: DynamicPointCloud, source_cameras: Cameras) -> DynamicPointCloud:
     """Points of several moments of a moving camera that the other moments confirm, as one moment.
 
-    A moment confirms a point if it sees the same depth and colour there, and denies it if it sees
+    A moment confirms a point if it sees the same depth and color there, and denies it if it sees
     through it; what it sees in front says nothing.
     """
-    chosen = _evenly(len(cloud), KEYFRAMES)
-    size = (source_cameras.height, source_cameras.width)
-    cameras = source_cameras.to(cloud.points.device)
-    kept = []
+    count, device = min(len(cloud), KEYFRAMES), cloud.points.device
+    chosen = torch.linspace(0, len(cloud) - 1, count).round().long().unique().tolist()
+    cameras = source_cameras.to(device)
+    kept: list[Tensor] = []
     for i in chosen:
         points, colors = cloud.points[i], cloud.colors[i]
         confirmed = torch.zeros_like(cloud.valid[i], dtype=torch.int32)
@@ -173,29 +194,31 @@ def static_points(cloud: DynamicPointCloud, source_cameras: Cameras) -> DynamicP
             if j == i:
                 continue
             pixels, z = cameras[[j]].project(points[None])
-            z_there, color_there, inside = _look_up(cloud, j, pixels[0], cameras, size)
-            inside &= z[0] > 0
-            apart = z_there / z[0] - 1
-            same = (colors - color_there).abs().mean(dim=-1) < SAME_COLOR
+            column, row = pixels[0].nan_to_num(-1).clamp(-1, 1e6).floor().long().unbind(-1)
+            inside = (column >= 0) & (column < cameras.width) & (row >= 0) & (row < cameras.height)
+            place = torch.where(inside, row * cameras.width + column, 0)
+            there = transform_points(cameras.world_to_camera[j], cloud.points[j][place])[:, 2]
+            inside &= cloud.valid[j][place] & (z[0] > 0)
+            apart = there / z[0] - 1
+            same = (colors - cloud.colors[j][place]).abs().mean(dim=-1) < SAME_COLOR
             confirmed += inside & (apart.abs() < SAME_DEPTH) & same
             denied += inside & (apart > SAME_DEPTH)
+        # One denial among four confirmations may be an error of that moment's depth.
         kept.append(cloud.valid[i] & (confirmed > 0) & (denied <= confirmed // 4))
-    index = torch.tensor(chosen, device=cloud.points.device)
-    part = cloud[index]
-    mask = torch.stack(kept).flatten()
-    return DynamicPointCloud(
-        part.points.flatten(0, 1)[mask][None],
-        part.colors.flatten(0, 1)[mask][None],
-        torch.ones(1, int(mask.sum()), dtype=torch.bool, device=mask.device),
-        part.spacing.flatten()[mask][None],
-    )
+    part, mask = cloud[torch.tensor(chosen, device=device)], torch.stack(kept)
+    return mapped(replace(part, valid=mask), lambda tensor: tensor[mask][None])
 
 
 def continued(
-    color: Float[Tensor, "n 3 h w"], z: Float[Tensor, "n 1 h w"], cameras: Cameras
+    color: Float[Tensor, "n 3 h w"],
+    z: Float[Tensor, "n 1 h w"],
+    known: Bool[Tensor, "n 1 h w"],
+    cameras: Cameras,
 ) -> DynamicPointCloud:
     """Points outside the picture: its mirror image, blurred farther out, at its frame's depth."""
     height, width = color.shape[2:]
+    values = push_pull(torch.cat([color, z], dim=1), known.float(), FAR_POWER)
+    color, z = values[:, :3], values[:, 3:].clamp(min=1e-6)
     margin = min(round(MARGIN * max(height, width)), height - 1, width - 1)
     around = (margin,) * 4
     outside = F.pad(torch.ones_like(z), around) == 0
@@ -208,76 +231,45 @@ def continued(
     depth = F.pad(edge, around, "replicate")
     mirror = F.pad(color, around, "reflect")
     # Things nearer than the frame's own surface would appear twice; what is around closes the gap.
+    # Its own slant may bring the surface a little nearer: hence 0.85, not 1.
     alike = F.pad(z, around, "reflect") > 0.85 * depth
     mirror = push_pull(mirror, alike.float())
     small = (max(mirror.shape[2] // 16, 1), max(mirror.shape[3] // 16, 1))
     blurred = F.adaptive_avg_pool2d(mirror, small)
     blurred = F.interpolate(blurred, mirror.shape[2:], mode="bilinear")
-    return _lifted(
-        torch.lerp(mirror, blurred, out**0.5),
-        depth,
-        outside,
-        cameras.to(z.device).cropped(
-            -1.0 * margin, -1.0 * margin, height + 2 * margin, width + 2 * margin
-        ),
-    )
+    K = cameras.K.clone()
+    K[:, :2, 2] += margin
+    wider = Cameras(cameras.world_to_camera, K, height + 2 * margin, width + 2 * margin)
+    # The root blurs soon: a sharp mirror image beside the frame is seen for what it is.
+    return _lifted(torch.lerp(mirror, blurred, out**0.5), depth, outside, wider)
 
 
-def _continue_each(view: Render, shot: Shot) -> Render:
-    """`continued` for every frame by its own moment, a few frames at a time."""
-    parts, size = [], (shot.source.height, shot.source.width)
-    for start in range(0, len(view), CHUNK):
-        frames = slice(start, start + CHUNK)
-        moment = shot.trajectory.source_frame[frames]
-        source = shot.source[moment].to(view.frames.device)
-        points = shot.cloud[moment.to(shot.cloud.points.device)]
-        z = transform_points(source.world_to_camera, points.points)[..., 2]
-        color = points.colors.transpose(1, 2).unflatten(2, size)
-        color, z = _whole(
-            color, z.unflatten(1, size)[:, None], points.valid.unflatten(1, size)[:, None]
-        )
-        parts.append(_behind(view[frames], continued(color, z, source), shot.cameras[frames]))
-    return joined(parts)
+def _stretched(
+    moments: DynamicPointCloud, z: Float[Tensor, "T h w"], cameras: Cameras
+) -> DynamicPointCloud:
+    """The moments with points as large as the new cameras see their surfaces stretched.
 
+    A point is drawn as large as the distance, in the new picture, to the farthest of its neighbors
+    on its surface.
 
-def _rims(view: Render, shot: Shot) -> Render:
-    """The view, with culled points in the thin outlines that culling left along depth edges."""
-    if bool(shot.cloud.valid.all()):
-        return view
-    moments = shot.cloud[shot.trajectory.source_frame.to(shot.cloud.points.device)]
-    wide = F.max_pool2d(view.visible.float(), 2 * RIM + 1, stride=1, padding=RIM)
-    thin = -F.max_pool2d(-wide, 2 * RIM + 1, stride=1, padding=RIM) > 0
-    return _behind(view, replace(moments, valid=~moments.valid), shot.cameras, thin)
-
-
-def _stretched(view: Render, shot: Shot) -> Render:
-    """The view, and in its holes the surfaces that the new cameras see stretched.
-
-    A point there is drawn as large as the distance, in the new picture, to the farthest of its
-    neighbours on its surface.
+    Args:
+        z: the points' depth in the source's picture.
     """
-    parts, size, device = [], (shot.source.height, shot.source.width), shot.cloud.points.device
-    for start in range(0, len(view), CHUNK):
-        frames = slice(start, start + CHUNK)
-        moment = shot.trajectory.source_frame[frames]
-        moments, source = shot.cloud[moment.to(device)], shot.source[moment.cpu()].to(device)
-        novel = shot.cameras[frames].to(device)
-        z = transform_points(source.world_to_camera, moments.points)[..., 2].unflatten(1, size)
-        pixels, novel_z = novel.project(moments.points)
-        pixels, apart = pixels.unflatten(1, size), torch.zeros_like(z)
-        for axis in (1, 2):
-            count = z.shape[axis] - 1
-            near, far = z.narrow(axis, 0, count), z.narrow(axis, 1, count)
-            step = (pixels.narrow(axis, 1, count) - pixels.narrow(axis, 0, count)).norm(dim=-1)
-            # Across an edge there is no surface to stretch.
-            step = step * ((far / near).log().abs() < SAME_DEPTH)
-            for side in (apart.narrow(axis, 0, count), apart.narrow(axis, 1, count)):
-                torch.maximum(side, step, out=side)
-        # What is behind the camera is not drawn, whatever its spacing.
-        pixel = novel_z.clamp(min=0) / (novel.K[:, 0, 0] * novel.K[:, 1, 1]).sqrt()[:, None]
-        spacing = torch.maximum(moments.spacing, apart.flatten(1).nan_to_num(0.0) * pixel)
-        parts.append(_behind(view[frames], replace(moments, spacing=spacing), shot.cameras[frames]))
-    return joined(parts)
+    cameras = cameras.to(z.device)
+    pixels, novel_z = cameras.project(moments.points)
+    pixels, apart = pixels.unflatten(1, z.shape[1:]), torch.zeros_like(z)
+    for axis in (1, 2):
+        count = z.shape[axis] - 1
+        near, far = z.narrow(axis, 0, count), z.narrow(axis, 1, count)
+        step = (pixels.narrow(axis, 1, count) - pixels.narrow(axis, 0, count)).norm(dim=-1)
+        # Across an edge there is no surface to stretch.
+        step = step * ((far / near).log().abs() < SAME_DEPTH)
+        for side in (apart.narrow(axis, 0, count), apart.narrow(axis, 1, count)):
+            torch.maximum(side, step, out=side)
+    # What is behind the camera is not drawn, whatever its spacing.
+    pixel = novel_z.clamp(min=0) / (cameras.K[:, 0, 0] * cameras.K[:, 1, 1]).sqrt()[:, None]
+    spacing = torch.maximum(moments.spacing, apart.flatten(1).nan_to_num(0.0) * pixel)
+    return replace(moments, spacing=spacing)
 
 
 def _behind(
@@ -286,51 +278,26 @@ def _behind(
     cameras: Cameras,
     where: Bool[Tensor, "T 1 H W"] | None = None,
 ) -> Render:
-    """The view, and in its holes what is seen of `cloud`, unless it lies before what is around."""
+    """The view, and in its holes what is seen of `cloud`, unless it lies before what is around.
+
+    Args:
+        cloud: a moment per camera, or one for all.
+    """
     if cloud.points.shape[1] == 0:
         return view
-    frames = len(view)
     if len(cloud) == 1:
-        cloud = DynamicPointCloud(
-            *(
-                part.expand(frames, *part.shape[1:])
-                for part in (cloud.points, cloud.colors, cloud.valid, cloud.spacing)
-            )
-        )
+        cloud = mapped(cloud, lambda tensor: tensor.expand(len(view), *tensor.shape[1:]))
     other = render(cloud, cameras)
-    parts = []
-    for start in range(0, frames, CHUNK):
-        a, b = view[start : start + CHUNK], other[start : start + CHUNK]
-        around = push_pull(a.depth, a.visible.float())
-        use = b.visible & ~a.visible & (b.depth > 0.6 * around)
-        if where is not None:
-            use &= where[start : start + CHUNK]
-        parts.append(
-            Render(
-                torch.where(use, b.frames, a.frames),
-                torch.where(use, b.depth, a.depth),
-                a.visible | use,
-            )
-        )
-    return joined(parts)
-
-
-def _smooth(view: Render) -> Float[Tensor, "T 3 H W"]:
-    """The view with push-pull in its holes, evened out over five frames there."""
-    layers = []
-    for start in range(0, len(view), CHUNK):
-        part = view[start : start + CHUNK]
-        values = torch.cat([part.frames, part.depth], dim=1)
-        source = (part.visible & ~_near_side(part)).float()
-        layers.append(push_pull(values, source, FAR_POWER)[:, :3])
-    layer = torch.cat(layers)
-    kernel = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], device=layer.device) / 16
-    last = len(view) - 1
-    calm = torch.zeros_like(layer)
-    for offset, weight in zip(range(-2, 3), kernel, strict=True):
-        index = (torch.arange(len(view), device=layer.device) + offset).clamp(0, last)
-        calm += weight * layer[index]
-    return torch.where(view.visible, view.frames, calm)
+    around = push_pull(view.depth, view.visible.float())
+    # `around` mixes the hole's two sides, so what belongs in it may be somewhat nearer than that;
+    # what is much nearer stood elsewhere, or is an error.
+    use = other.visible & ~view.visible & (other.depth > 0.6 * around)
+    use = use if where is None else use & where
+    return Render(
+        torch.where(use, other.frames, view.frames),
+        torch.where(use, other.depth, view.depth),
+        view.visible | use,
+    )
 
 
 def _near_side(view: Render) -> Bool[Tensor, "T 1 H W"]:
@@ -363,24 +330,8 @@ def _near_side(view: Render) -> Bool[Tensor, "T 1 H W"]:
     around = F.max_pool2d(around, (2 * steps + 1, 1), stride=1, padding=(steps, 0))
     around = F.max_pool2d(around, (1, 2 * steps + 1), stride=1, padding=(0, steps))
     around = F.interpolate(around, scale_factor=4.0, mode="nearest")[..., :height, :width]
-    # From the near side's border inwards, as far as the surface goes on.
+    # From the near side's border inwards, as far as the surface goes on: a fifth, as above.
     return view.visible & (view.depth < 1.2 * around)
-
-
-def _led_over(view: Render, filled: Float[Tensor, "T 3 H W"]) -> Float[Tensor, "T 3 H W"]:
-    """The fill, led over to the render's colours in the pixel or two of each hole next to them."""
-    seen = view.visible.float()
-    near = F.avg_pool2d(seen, 3, stride=1, padding=1)
-    mean = F.avg_pool2d(view.frames * seen, 3, stride=1, padding=1) / near.clamp(min=1e-6)
-    return torch.lerp(filled, mean, near.clamp(max=0.5))
-
-
-def _whole(
-    color: Float[Tensor, "n 3 h w"], z: Float[Tensor, "n 1 h w"], known: Bool[Tensor, "n 1 h w"]
-) -> tuple[Float[Tensor, "n 3 h w"], Float[Tensor, "n 1 h w"]]:
-    """Colour and depth without gaps."""
-    values = push_pull(torch.cat([color, z], dim=1), known.float(), FAR_POWER)
-    return values[:, :3], values[:, 3:].clamp(min=1e-6)
 
 
 def _lifted(
@@ -399,23 +350,3 @@ def _lifted(
         mask[mask].expand(len(color), -1),
         (z.flatten(1) / focal[:, None])[:, mask],
     )
-
-
-def _look_up(
-    cloud: DynamicPointCloud,
-    moment: int,
-    pixels: Float[Tensor, "N 2"],
-    cameras: Cameras,
-    size: tuple[int, int],
-) -> tuple[Float[Tensor, " N"], Float[Tensor, "N 3"], Bool[Tensor, " N"]]:
-    """Depth and colour that a moment's picture has at pixel coordinates, and whether it has any."""
-    column, row = (pixels.nan_to_num(-1).clamp(-1, 1e6)).floor().long().unbind(-1)
-    inside = (column >= 0) & (column < size[1]) & (row >= 0) & (row < size[0])
-    place = torch.where(inside, row * size[1] + column, 0)
-    there = transform_points(cameras.world_to_camera[moment], cloud.points[moment][place])
-    return there[:, 2], cloud.colors[moment][place], inside & cloud.valid[moment][place]
-
-
-def _evenly(count: int, most: int) -> list[int]:
-    """At most `most` indices spread over `count`, first and last among them."""
-    return sorted(set(torch.linspace(0, count - 1, min(count, most)).round().long().tolist()))

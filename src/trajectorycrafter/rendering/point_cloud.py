@@ -1,7 +1,7 @@
 """The dynamic point cloud: one cloud per moment of the source video.
 
-The one thing a reader would get wrong: a moment is an index. `cloud[trajectory.source_frame]` shows
-moment `source_frame[i]` in output frame i, which is all that the released modes differ in.
+A moment is an index: `cloud[trajectory.source_frame]` shows moment `source_frame[i]` in output
+frame i, which is all that the released modes differ in.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from ..video.clip import Depth, Video
 
 @dataclass(frozen=True)
 class DynamicPointCloud(Frames):
-    """Coloured points in the world, `N` per moment."""
+    """Colored points in the world, `N` per moment."""
 
     points: Float[Tensor, "T N 3"]
     """World coordinates in scene units."""
@@ -30,7 +30,7 @@ class DynamicPointCloud(Frames):
     valid: Bool[Tensor, "T N"]
     """True for points that are drawn."""
     spacing: Float[Tensor, "T N"]
-    """Distance to the neighbouring points of the same surface, scene units; sets the drawn size."""
+    """Distance to the neighboring points of the same surface, scene units; sets the drawn size."""
 
 
 def lift(
@@ -51,9 +51,18 @@ def lift(
     Raises:
         ValueError: if counts or sizes differ.
     """
-    _check_sizes(video, depth, cameras)
+    expected = len(video), video.height, video.width
+    for name, got in (
+        ("depth", (len(depth), *depth.z.shape[2:])),
+        ("cameras", (len(cameras), cameras.height, cameras.width)),
+    ):
+        if got != expected:
+            raise ValueError(
+                f"Expected {name} of the video's frames x height x width {expected}; got {got}. "
+                "Resize it, or choose the same frames."
+            )
     valid = depth.valid & ~flying_pixels(depth, edge_threshold) if cull else depth.valid
-    # Neighbouring rays part by z/f. A slanted surface parts more along one axis, but that is mostly
+    # Neighboring rays part by z/f. A slanted surface parts more along one axis, but that is mostly
     # undone when it is seen again; drawing it larger would blur it and swell its outline.
     focal = (cameras.K[:, 0, 0] * cameras.K[:, 1, 1]).sqrt()
     return DynamicPointCloud(
@@ -64,50 +73,36 @@ def lift(
     )
 
 
-def _check_sizes(video: Video, depth: Depth, cameras: Cameras) -> None:
-    frames = video.frames.shape[0], video.height, video.width
-    for name, other in (
-        ("depth", (depth.z.shape[0], *depth.z.shape[2:])),
-        ("cameras", (len(cameras), cameras.height, cameras.width)),
-    ):
-        if other != frames:
-            raise ValueError(
-                f"Expected {name} of the video's frames x height x width {frames}; got {other}. "
-                "Resize it, or choose the same frames."
-            )
-
-
 def flying_pixels(depth: Depth, threshold: float = 0.08) -> Bool[Tensor, "T 1 H W"]:
     """True on pixels in mid-air between a near and a far surface.
 
-    Such a pixel lies inside a ramp of disparity: far from both ends of its neighbourhood's range,
-    which is large, and which hardly grows with the neighbourhood. On a slanted plane it grows in
+    Such a pixel lies inside a ramp of disparity: far from both ends of its neighborhood's range,
+    which is large, and which hardly grows with the neighborhood. On a slanted plane it grows in
     proportion, and a sharp edge has no pixel between its ends.
 
     Args:
         threshold: relative range of disparity that counts as an edge.
     """
     disparity = torch.where(depth.valid, 1 / depth.z, torch.zeros_like(depth.z))
-    low, high = _range(disparity, depth.valid, 2)
-    low_wide, high_wide = _range(disparity, depth.valid, 4)
+    # Smallest and largest valid disparity in the square of 5 and of 9 pixels.
+    bounds: list[Tensor] = []
+    for radius in (2, 4):
+        for sign in (-1, 1):
+            x = torch.where(depth.valid, sign * disparity, torch.full_like(disparity, -torch.inf))
+            x = F.max_pool2d(x, (2 * radius + 1, 1), stride=1, padding=(radius, 0))
+            x = F.max_pool2d(x, (1, 2 * radius + 1), stride=1, padding=(0, radius))
+            bounds.append(torch.where(x.isinf(), torch.zeros_like(x), sign * x))
+    low, high, low_wide, high_wide = bounds
+    # A plane's range doubles with the radius (a share of 0.5), a ramp's stays (1). Lower than 0.68
+    # would cull slanted ground, higher would spare ramps that stand on it.
     edge = (high - low > threshold * high) & (high - low > 0.68 * (high_wide - low_wide))
+    # The outer fifths lie so close to one of the surfaces that they are hardly displaced.
     part = (disparity - low) / (high - low).clamp(min=1e-12)
     return edge & (part > 0.2) & (part < 0.8)
 
 
-def _range(values: Tensor, valid: Tensor, radius: int) -> tuple[Tensor, Tensor]:
-    """Smallest and largest valid value in the square of `2 radius + 1` pixels."""
-    bounds = []
-    for sign in (-1, 1):
-        x = torch.where(valid, sign * values, torch.full_like(values, -torch.inf))
-        x = F.max_pool2d(x, (2 * radius + 1, 1), stride=1, padding=(radius, 0))
-        x = F.max_pool2d(x, (1, 2 * radius + 1), stride=1, padding=(0, radius))
-        bounds.append(torch.where(x.isinf(), torch.zeros_like(x), sign * x))
-    return bounds[0], bounds[1]
-
-
 def write_ply(cloud: DynamicPointCloud, path: str | Path, *, moment: int = 0) -> Path:
-    """Write the valid points of one moment as a binary PLY with 8-bit colours.
+    """Write the valid points of one moment as a binary PLY with 8-bit colors.
 
     Raises:
         ValueError: if the cloud has no such moment.

@@ -49,11 +49,11 @@ def render(
     Args:
         cloud: one moment per camera; choose them by `cloud[trajectory.source_frame]`.
         mode: `quality`, or `released` for equality with the released warper (see `splatting.py`).
-        clean: widen holes by two pixels, as the released system does on request.
-        device: where to splat; default where the cloud is. The result is there, too.
+        clean: see `cleaned`.
+        device: where to splat and to leave the result; None = where the cloud is.
 
     Raises:
-        ValueError: if cloud and cameras differ in length, or the mode is unknown.
+        ValueError: cloud and cameras differ in length, or the mode is unknown.
     """
     if len(cloud) != len(cameras):
         raise ValueError(
@@ -71,28 +71,23 @@ def render(
         torch.empty(len(cloud), 1, *size, dtype=torch.bool, device=device),
     )
 
-    def draw(i: int) -> None:
-        K, out = cameras.K[i], (view.frames[i], view.depth[i], view.visible[i])
-        points, colors = cloud.points[i].to(device), cloud.colors[i].to(device)
+    def draw(i: int) -> tuple[Tensor, Tensor, Tensor]:
+        K, points, colors = cameras.K[i], cloud.points[i].to(device), cloud.colors[i].to(device)
         splats = project(points, colors, cloud.valid[i].to(device), cameras.world_to_camera[i], K)
         if mode == "released":
-            drawn = splat_released(splats, *size, out)
-        else:
-            focal = (K[0, 0] * K[1, 1]).sqrt()
-            splats = sized(splats, cloud.spacing[i].to(device), focal, *size)
-            drawn = splat_quality(splats, *size, out)
-        for target, value in zip(out, drawn, strict=True):
-            if target is not value:
-                target.copy_(value)
+            return splat_released(splats, *size)
+        focal = (K[0, 0] * K[1, 1]).sqrt()
+        splats = sized(splats, cloud.spacing[i].to(device), focal, *size)
+        return splat_quality(splats, *size)
 
     # Frames drawn at once: a compiled kernel uses one thread, torch's own operations use all.
     one_each = device.type == "cpu" and compiled_kernels() is not None
     workers = max(1, min(torch.get_num_threads(), os.cpu_count() or 1)) if one_each else 1
     with ThreadPoolExecutor(workers) as threads:
         drawn = threads.map(draw, range(len(cloud)))
-        # The loop waits for the frames and raises what a thread has raised.
-        for _ in tqdm(drawn, "Rendering", len(cloud), leave=False, delay=1):
-            pass
+        # Copied in this thread: others may not write into tensors of its inference mode.
+        for i, parts in enumerate(tqdm(drawn, "Rendering", len(cloud), leave=False, delay=1)):
+            view.frames[i], view.depth[i], view.visible[i] = parts
     return cleaned(view) if clean else view
 
 
@@ -111,7 +106,7 @@ def resized(view: Render, height: int, width: int, mode: Mode = "quality") -> Re
     """The render at the generator's size.
 
     `quality` averages over what is seen only, so that holes leave no dark rims, and keeps a pixel
-    if at least half of it is seen. `released` is bilinear without antialiasing for colour and
+    if at least half of it is seen. `released` is bilinear without antialiasing for color and
     depth, holes' black included, and nearest for visibility.
     """
     size = (height, width)
@@ -127,9 +122,7 @@ def resized(view: Render, height: int, width: int, mode: Mode = "quality") -> Re
     parts = F.interpolate(parts, size, mode="bilinear", antialias=True)
     share = parts[:, 4:]
     visible = share >= 0.5
-    mean = torch.where(
-        visible, parts[:, :4] / share.clamp(min=1e-6), torch.zeros_like(parts[:, :4])
-    )
+    mean = torch.where(visible, parts[:, :4] / share.clamp(min=1e-6), 0.0)
     return Render(mean[:, :3].clamp(0, 1), mean[:, 3:], visible)
 
 

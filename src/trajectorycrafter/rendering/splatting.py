@@ -1,11 +1,11 @@
 """Points into pixels: the released splat and ours, each compiled for the CPU and in plain torch.
 
-The one thing a reader would get wrong: inside this file pixel centres lie at whole numbers, as in
+The one thing a reader would get wrong: inside this file pixel centers lie at whole numbers, as in
 the released warper; `project` takes the half pixel off. Everything outside has them at +0.5.
 
 Two splats:
 - `released`: every point on its four nearest pixels, weighted by bilinear distance times
-  exp(-50 log(1+z) / max log(1+z)). No depth test: far colours shine through faintly, points behind
+  exp(-50 log(1+z) / max log(1+z)). No depth test: far colors shine through faintly, points behind
   the camera are drawn mirrored, and surfaces that are enlarged tear. Kept for equality.
 - `quality`: a depth test with points as large as their share of the surface, then a weighted mean
   of the points on the front surface alone.
@@ -33,7 +33,7 @@ FAINTEST = 1e-4
 """Weights below this are rounding, not evidence."""
 
 Image = tuple[Float[Tensor, "3 H W"], Float[Tensor, "1 H W"], Bool[Tensor, "1 H W"]]
-"""Colour, depth and visibility of one frame."""
+"""Color, depth and visibility of one frame."""
 
 
 @dataclass(frozen=True)
@@ -80,26 +80,28 @@ def project(
     return Splats(x, y, z, valid.to(z), colors)
 
 
-def splat_released(splats: Splats, height: int, width: int, out: Image | None = None) -> Image:
+def splat_released(splats: Splats, height: int, width: int) -> Image:
     """The released warper's depth-weighted bilinear splat of one frame.
 
     The depth weight is scaled by the farthest of all points, also of those that are not drawn.
-
-    Args:
-        out: contiguous memory to write to, on the CPU; default new.
     """
     kernels = compiled_kernels()
     if kernels is None or splats.z.device.type != "cpu":
         return splat_released_torch(splats, height, width)
-    out = out or _blank(height, width, splats.z.device)
     x, y, z, size, colors = _arrays(splats.x, splats.y, splats.z, splats.size, splats.colors)
-    kernels.splat_released(
-        x, y, z, _depth_weight(z), colors, size > 0, *_arrays(out[0], out[1][0], out[2][0])
-    )
-    return out
+    # The weights exp(-50 log(1+z) / max log(1+z)), by numpy: it computes eight at a time.
+    near = np.nan_to_num(z)
+    np.clip(near, 0, 1000, out=near)
+    np.log1p(near, out=near)
+    near *= np.float32(-50) / max(near.max(initial=0), np.float32(1e-20))
+    np.exp(near, out=near)
+    frame, depth = torch.empty(3, height, width), torch.empty(1, height, width)
+    visible = torch.empty(1, height, width, dtype=torch.bool)
+    kernels.splat_released(x, y, z, near, colors, size > 0, *_arrays(frame, depth[0], visible[0]))
+    return frame, depth, visible
 
 
-def splat_quality(splats: Splats, height: int, width: int, out: Image | None = None) -> Image:
+def splat_quality(splats: Splats, height: int, width: int) -> Image:
     """Depth-tested splat of one frame.
 
     1. Every point draws its depth over its own area; the nearest wins.
@@ -108,20 +110,18 @@ def splat_quality(splats: Splats, height: int, width: int, out: Image | None = N
        A surface may be stretched 1.9 times before what is behind shows through, and 3 times
        before holes do.
        A true disocclusion has near on one side and far on the other, and stays.
-    3. Colors of the points on each pixel's surface are averaged under a tent of the point's size.
-
-    Args:
-        splats: with their sizes, see `sized`.
-        out: contiguous memory to write to, on the CPU; default new.
+    3. Colors of the points on each pixel's surface are averaged under a tent of the point's size,
+       see `sized`.
     """
     kernels = compiled_kernels()
     if kernels is None or splats.z.device.type != "cpu":
         return splat_quality_torch(splats, height, width)
-    out = out or _blank(height, width, splats.z.device)
+    frame, depth = torch.empty(3, height, width), torch.empty(1, height, width)
+    visible = torch.empty(1, height, width, dtype=torch.bool)
     settings = np.float32(CORE), np.float32(REACH), np.float32(TOLERANCE)
     arrays = _arrays(splats.x, splats.y, splats.z, splats.size, splats.colors)
-    kernels.splat_quality(*arrays, *settings, *_arrays(out[0], out[1][0], out[2][0]))
-    return out
+    kernels.splat_quality(*arrays, *settings, *_arrays(frame, depth[0], visible[0]))
+    return frame, depth, visible
 
 
 def sized(
@@ -183,7 +183,7 @@ def splat_quality_torch(splats: Splats, height: int, width: int) -> Image:
             front.scatter_reduce_(0, near, z[index], "amin")
         fronts.append(front.view(height, width))
     front, wide = fronts
-    closed, neighbours = _close_cracks(front, wide)
+    closed, neighbors = _close_cracks(front, wide)
     surface = torch.minimum(front, closed).flatten()
     values = torch.cat([colors, z[:, None], torch.ones_like(z)[:, None]], dim=1)
     canvas = values.new_zeros(height * width, 5)
@@ -194,7 +194,12 @@ def splat_quality_torch(splats: Splats, height: int, width: int) -> Image:
     frame, depth, visible = _normalized(
         canvas.view(height, width, 5), canvas[:, 4].view(height, width) > FAINTEST
     )
-    return _fill_tears(frame, depth, visible, closed, neighbours)
+    # Tears that no point reaches are interpolated between the surface's two pixels beside them.
+    y0, x0, y1, x1 = (neighbors[..., k].long() for k in range(4))
+    share, seen = neighbors[..., 4], visible[0]
+    todo = ~seen & closed.isfinite() & seen[y0, x0] & seen[y1, x1]
+    between = share * frame[:, y0, x0] + (1 - share) * frame[:, y1, x1]
+    return torch.where(todo, between, frame), torch.where(todo, closed, depth), visible | todo
 
 
 def _covered(x: Tensor, y: Tensor, half: Tensor, height: int, width: int):
@@ -211,10 +216,10 @@ def _covered(x: Tensor, y: Tensor, half: Tensor, height: int, width: int):
 
 
 def _close_cracks(front: Tensor, wide: Tensor) -> tuple[Tensor, Tensor]:
-    """Depth of the torn surface where a pixel is a tear (else inf), its neighbours and share."""
+    """Depth of the torn surface where a pixel is a tear (else inf), its neighbors and share."""
     height, width = front.shape
     closed = torch.full_like(front, torch.inf)
-    neighbours = front.new_zeros(height, width, 5)
+    neighbors = front.new_zeros(height, width, 5)
     pending = torch.ones_like(front, dtype=torch.bool)
     empty = front.isinf()
     limit = torch.where(empty, front, front * (1 - TOLERANCE))
@@ -240,22 +245,8 @@ def _close_cracks(front: Tensor, wide: Tensor) -> tuple[Tensor, Tensor]:
                 [row - a * dy, column - a * dx, row + b * dy, column + b * dx], dim=-1
             )
             share = torch.full_like(front, b / (a + b))[..., None]
-            neighbours = torch.where(found[..., None], torch.cat([ends, share], -1), neighbours)
-    return closed, neighbours
-
-
-def _fill_tears(
-    frame: Tensor, depth: Tensor, visible: Tensor, closed: Tensor, neighbours: Tensor
-) -> Image:
-    """Interpolate tears that no point reaches between the surface's two pixels beside them."""
-    y0, x0, y1, x1 = (neighbours[..., k].long() for k in range(4))
-    share = neighbours[..., 4]
-    seen = visible[0]
-    todo = ~seen & closed.isfinite() & seen[y0, x0] & seen[y1, x1]
-    between = share * frame[:, y0, x0] + (1 - share) * frame[:, y1, x1]
-    frame = torch.where(todo, between, frame)
-    depth = torch.where(todo, closed, depth)
-    return frame, depth, visible | todo
+            neighbors = torch.where(found[..., None], torch.cat([ends, share], -1), neighbors)
+    return closed, neighbors
 
 
 def _normalized(canvas: Float[Tensor, "H W 5"], visible: Bool[Tensor, "H W"]) -> Image:
@@ -264,23 +255,6 @@ def _normalized(canvas: Float[Tensor, "H W 5"], visible: Bool[Tensor, "H W"]) ->
     return mean[:3].clamp(0, 1), mean[3:4], visible[None]
 
 
-def _depth_weight(z: np.ndarray) -> np.ndarray:
-    """exp(-50 log(1+z) / max log(1+z)), z clipped to [0, 1000]; numpy does it eight at a time."""
-    log_depth = np.nan_to_num(z)
-    np.clip(log_depth, 0, 1000, out=log_depth)
-    np.log1p(log_depth, out=log_depth)
-    log_depth *= np.float32(-50) / max(log_depth.max(initial=0), np.float32(1e-20))
-    return np.exp(log_depth, out=log_depth)
-
-
-def _blank(height: int, width: int, device: torch.device) -> Image:
-    return (
-        torch.zeros(3, height, width, device=device),
-        torch.zeros(1, height, width, device=device),
-        torch.zeros(1, height, width, dtype=torch.bool, device=device),
-    )
-
-
-def _arrays(*tensors: Tensor) -> list:
+def _arrays(*tensors: Tensor) -> list[np.ndarray]:
     """The tensors' memory as arrays; writes go through where the tensor is contiguous."""
     return [tensor.contiguous().numpy() for tensor in tensors]

@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there, and logs that survive a kill.
+"""Files and folders that are whole or not there, logs that survive a kill, settings as JSON.
 
 The one thing a reader would get wrong: two writers of one path at the same time share its temporary
 name; whoever writes from several processes gives each its own path.
@@ -9,8 +9,14 @@ import os
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import asdict
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+Settings = TypeVar("Settings")
+FITS = {int: {int}, float: {int, float}, str: {str}, bool: {bool}}
+"""What JSON may hold for a plain type; nothing is converted in silence, such as 2.5 steps to 2."""
 
 
 @contextmanager
@@ -64,6 +70,45 @@ def write_text(text: str, path: Path) -> None:
 def write_json(value: Any, path: Path) -> None:
     """Write `value` as indented JSON; what JSON does not know becomes its text."""
     write_text(json.dumps(value, indent=2, default=str) + "\n", path)
+
+
+def to_json(settings: Any) -> Any:
+    """A dataclass as JSON holds it: paths as text, tuples as lists."""
+    return json.loads(json.dumps(asdict(settings), default=str))
+
+
+def from_json(kind: type[Settings], value: Any) -> Settings:
+    """The dataclass of this kind that `to_json` wrote; fields that are missing have their defaults.
+
+    Raises:
+        ValueError: An unknown field, or a value of another type; the message names each.
+    """
+    from cattrs import transform_error
+
+    def in_words(error: BaseException, _: type | None) -> str:
+        return "required field missing" if isinstance(error, KeyError) else str(error)
+
+    try:
+        return _converter().structure(value, kind)
+    except Exception as error:
+        wrong = transform_error(error, format_exception=in_words)
+        raise ValueError(f"Cannot read {kind.__name__}: {'; '.join(wrong)}.") from error
+
+
+@cache
+def _converter() -> Any:
+    # Imported here, since most commands only write settings.
+    from cattrs.preconf.json import make_converter
+
+    def checked(value: Any, kind: type) -> Any:
+        if type(value) not in FITS[kind]:
+            raise TypeError(f"expected {kind.__name__}, got {value!r}")
+        return value
+
+    converter = make_converter(forbid_extra_keys=True)
+    for kind in FITS:
+        converter.register_structure_hook(kind, checked)
+    return converter
 
 
 class JsonLines:

@@ -7,9 +7,6 @@ point clouds of different frames do not meet. `colmap` sees to it; a file's auth
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from jaxtyping import Float
-from torch import Tensor
-
 from ..geometry.cameras import Cameras, check_cameras, static_cameras
 from ..runtime.plugins import load_plugin, unknown_name
 from ..video.clip import Depth, Video
@@ -32,18 +29,16 @@ class SourceCameras(Protocol):
 
 
 def static_source(video: Video, depth: Depth) -> Cameras:
-    """The default: the source camera stood still, at the world's origin, with the depth's K."""
-    still = static_cameras(known_intrinsics(depth), video.height, video.width)
-    return check_cameras(still, "depth")
+    """The default: the source camera stood still, at the world's origin, with the depth's K.
 
-
-def known_intrinsics(depth: Depth) -> Float[Tensor, "T 3 3"]:
-    """The depth's K. Raises ValueError if it has none."""
+    Raises:
+        ValueError: depth without intrinsics, or with some that cannot be used.
+    """
     if depth.K is None:
         raise ValueError(
             "This depth comes without intrinsics; give it K (Depth.of(z, K)) or a field of view."
         )
-    return depth.K
+    return check_cameras(static_cameras(depth.K, video.height, video.width), "depth")
 
 
 def load_source_cameras(name: str = "static") -> SourceCameras:

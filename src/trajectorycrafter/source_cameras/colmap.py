@@ -5,9 +5,9 @@ compared with the depth map at the pixels where they are seen, and the median ra
 so the cameras fit this depth and no other.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -20,9 +20,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..geometry.cameras import Cameras, check_cameras
-from ..geometry.trajectories import resample_cameras
+from ..geometry.interpolation import resample_cameras
 from ..video.clip import Depth, Video
-from . import known_intrinsics
+from . import static_source
 from .from_file import from_first
 
 FEWEST_FRAMES = 3
@@ -38,7 +38,7 @@ class Colmap:
     """Also fit the focal length (one for the clip). Off, since on plain surfaces a clip's small
     motion hardly tells focal length from distance; on textured ones it repairs a wrong field of
     view."""
-    neighbours: int = 10
+    neighbors: int = 10
     """Each frame is matched with so many frames after it, and with some farther ones."""
     least_share: float = 0.5
     """Fewer frames placed than this is an error; between placed frames the path is interpolated."""
@@ -65,7 +65,7 @@ class Colmap:
                 f"Structure from motion needs at least {FEWEST_FRAMES} frames; got {len(video)}. "
                 "Take more frames, or source cameras `static`."
             )
-        K = known_intrinsics(depth)[0].cpu()
+        K = static_source(video, depth).K[0].cpu()
         found = self._map(video, K[None])
         if found is None:
             raise ValueError(
@@ -105,9 +105,8 @@ class Colmap:
         """
         found = None if len(video) < FEWEST_FRAMES else self._map(video, K)
         if found is None:
-            return Cameras(torch.empty(0, 4, 4), torch.empty(0, 3, 3), video.height, video.width), (
-                torch.empty(0, dtype=torch.long)
-            )
+            none = torch.empty(0, 4, 4), torch.empty(0, 3, 3)
+            return Cameras(*none, video.height, video.width), torch.empty(0, dtype=torch.long)
         placed = _placed(found)
         frames = torch.tensor([int(Path(image.name).stem) for image in placed])
         lens = found if K is None or self.refine_focal else K.cpu()[frames]
@@ -124,18 +123,24 @@ class Colmap:
         with TemporaryDirectory(prefix="trajectorycrafter-colmap-") as name, _quiet(colmap):
             folder = Path(name)
             pictures, database = folder / "frames", folder / "database.db"
-            _write_pictures(video, pictures)
+            pictures.mkdir()
+            for i, frame in enumerate(video.frames):
+                pixels = (frame.permute(1, 2, 0).cpu().numpy() * 255).round().clip(0, 255)
+                cv2.imwrite(str(pictures / f"{i:06d}.png"), pixels.astype(np.uint8)[..., ::-1])
             colmap.set_random_seed(self.seed)
             _extract(colmap, database, pictures, K)
             pairs, check = colmap.SequentialPairingOptions(), colmap.TwoViewGeometryOptions()
-            pairs.overlap = self.neighbours
+            pairs.overlap = self.neighbors
             if self.largest_error is not None:
                 check.ransac.max_error = self.largest_error
             colmap.match_sequential(database, pairing_options=pairs, verification_options=check)
             for i, mapper in enumerate(self.mappers):
                 colmap.set_random_seed(self.seed + i)
                 if mapper == "global":
-                    options = self._global_options(colmap, self.seed + i, refine)
+                    options = colmap.GlobalPipelineOptions()
+                    options.mapper.bundle_adjustment.refine_focal_length = refine
+                    options.mapper.bundle_adjustment.refine_extra_params = False
+                    options.random_seed = self.seed + i
                     found = colmap.global_mapping(database, pictures, folder, options=options)
                 else:
                     options = self._options(colmap, self.seed + i, len(video), refine)
@@ -169,13 +174,6 @@ class Colmap:
             options.mapper.init_max_forward_motion = 1.0
         return options
 
-    def _global_options(self, colmap: Any, seed: int, refine: bool) -> Any:
-        options = colmap.GlobalPipelineOptions()
-        options.mapper.bundle_adjustment.refine_focal_length = refine
-        options.mapper.bundle_adjustment.refine_extra_params = False
-        options.random_seed = seed
-        return options
-
 
 def _best(models: list[Any]) -> Any | None:
     """The reconstruction with the smallest pixel error among those with many frames and points.
@@ -194,13 +192,6 @@ def _best(models: list[Any]) -> Any | None:
     return min(full, key=lambda model: model.compute_mean_reprojection_error(), default=None)
 
 
-def _write_pictures(video: Video, folder: Path) -> None:
-    folder.mkdir()
-    for i, frame in enumerate(video.frames):
-        pixels = (frame.permute(1, 2, 0).cpu().numpy() * 255).round().clip(0, 255)
-        cv2.imwrite(str(folder / f"{i:06d}.png"), pixels.astype(np.uint8)[..., ::-1])
-
-
 def _extract(colmap: Any, database: Path, pictures: Path, K: Tensor | None) -> None:
     """Features of all pictures, with one lens for all or, if it changes, one for each."""
     lens = colmap.ImageReaderOptions()
@@ -210,12 +201,8 @@ def _extract(colmap: Any, database: Path, pictures: Path, K: Tensor | None) -> N
     zooms = K is not None and not torch.equal(K, K[:1].expand_as(K))
     mode = colmap.CameraMode.PER_IMAGE if zooms else colmap.CameraMode.SINGLE
     colmap.extract_features(database, pictures, camera_mode=mode, reader_options=lens)
-    if K is not None and zooms:
-        _write_lenses(colmap, database, K)
-
-
-def _write_lenses(colmap: Any, database: Path, K: Float[Tensor, "T 3 3"]) -> None:
-    """Give every picture its own K."""
+    if K is None or not zooms:
+        return
     with colmap.Database.open(database) as entries:
         for image in entries.read_all_images():
             camera = entries.read_camera(image.camera_id)
@@ -260,7 +247,7 @@ def _pycolmap() -> Any:
 
 
 @contextmanager
-def _quiet(colmap: Any) -> Iterator[None]:
+def _quiet(colmap: Any) -> Generator[None]:
     """COLMAP reports every step on the terminal; our own messages say what comes of them."""
     before = colmap.logging.minloglevel
     colmap.logging.minloglevel = 3
@@ -279,11 +266,10 @@ def _cameras(placed: list[Any], lens: Any, video: Video) -> Cameras:
     world_to_camera = torch.eye(4).repeat(len(placed), 1, 1)
     matrices = np.stack([image.cam_from_world().matrix() for image in placed])
     world_to_camera[:, :3] = torch.from_numpy(matrices).float()
-    if isinstance(lens, Tensor):
-        K = lens.expand(len(placed), 3, 3).clone()
-    else:
+    if not isinstance(lens, Tensor):
         matrices = [lens.cameras[image.camera_id].calibration_matrix() for image in placed]
-        K = torch.from_numpy(np.stack(matrices)).float()
+        lens = torch.from_numpy(np.stack(matrices)).float()
+    K = lens.expand(len(placed), 3, 3).clone()
     return Cameras(world_to_camera, K, video.height, video.width)
 
 
@@ -316,9 +302,9 @@ def _for_every_frame(
 ) -> Cameras:
     """Cameras in scene units; frames between placed ones interpolated, those outside held."""
     times = [int(Path(image.name).stem) for image in placed]
-    world_to_camera = cameras.world_to_camera.clone()
-    world_to_camera[:, :3, 3] *= scale
-    scaled = Cameras(world_to_camera, cameras.K, cameras.height, cameras.width)
-    filled = resample_cameras(scaled, times[-1] - times[0] + 1, times)
+    scaled = cameras.world_to_camera.clone()
+    scaled[:, :3, 3] *= scale
+    cameras = replace(cameras, world_to_camera=scaled)
+    filled = resample_cameras(cameras, times[-1] - times[0] + 1, times)
     index = (torch.arange(frames) - times[0]).clamp(0, len(filled) - 1)
     return check_cameras(from_first(filled[index]).to(device), "colmap")

@@ -1,8 +1,4 @@
-"""What a visitor should know before a long run.
-
-The one thing a reader would get wrong: paths given as matrices are judged, too; they are turned
-into the numbers that a keyframe would have.
-"""
+"""What a visitor should know before a long run."""
 
 from dataclasses import replace
 
@@ -12,33 +8,28 @@ from ..geometry.pivot import keyframe_at
 from ..geometry.trajectories import Trajectory, check_ranges
 from .preparing import PreparedClip
 from .preview import FrameShares
-from .resolving import bases
 
 MANY_HOLES, MUCH_STRETCHED = 0.4, 0.6
-"""Shares of a frame from which on a warning is due."""
+"""Shares of a frame above which a warning is due."""
 
 
 def path_warnings(path: Trajectory, clip: PreparedClip, shares: FrameShares) -> list[str]:
     """A sentence for each way in which the path asks for more than can be expected."""
-    told = check_ranges(path if path.absolute is None else as_numbers(path, clip))
-    holes, stretched = shares.holes, shares.stretched
-    if float(holes.max()) > MANY_HOLES:
-        told.append(
-            f"In frame {int(holes.argmax())} {float(holes.max()):.0%} of the picture was "
-            "never seen and has to be invented."
-        )
-    if float(stretched.max()) > MUCH_STRETCHED:
-        told.append(
-            f"In frame {int(stretched.argmax())} {float(stretched.max()):.0%} of the picture is "
-            "seen from too far away and will be soft."
-        )
-    return told
+    warnings = check_ranges(path if path.absolute is None else as_numbers(path, clip))
+    for share, most, what in (
+        (shares.holes, MANY_HOLES, "was never seen and has to be invented."),
+        (shares.stretched, MUCH_STRETCHED, "is seen from too far away and will be soft."),
+    ):
+        worst = int(share.argmax())
+        if float(share[worst]) > most:
+            warnings.append(f"In frame {worst} {float(share[worst]):.0%} of the picture {what}")
+    return warnings
 
 
 def as_numbers(path: Trajectory, clip: PreparedClip) -> Trajectory:
-    """A path of matrices as elevation, azimuth, dolly and pan against the shown source frames."""
+    """A path of matrices as a keyframe's numbers against the shown source frames."""
     cameras = path.cameras(clip.source, clip.radius)
-    base = bases("shown_frame", path.source_frame, clip.source)
+    base = clip.source.world_to_camera[path.source_frame]
     keys = []
     for pose, start in zip(cameras.world_to_camera, base, strict=True):
         keys.append(keyframe_at(pose, start, clip.radius, near=keys[-1] if keys else None))

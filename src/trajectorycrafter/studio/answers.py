@@ -6,12 +6,15 @@ is looked up among those of the visitor's own jobs, so no path ever comes from t
 
 import mimetypes
 import re
+import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import unquote
 
-from .gallery import gallery_page
+from ..job.plan import duration
+from ..runtime.pages import render
+from .compare import PAGE, SOURCE
 from .gate import Visit
 from .job_records import StudioJob
 from .jobs import Queue
@@ -24,6 +27,9 @@ _PAGE_POLICY = (
     "frame-ancestors 'self'"
 )
 SAFE_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+"""What every answer has."""
+_RELOAD_S = 5
+"""The gallery runs no script; it reloads itself as long as a job is not finished."""
 
 
 @dataclass(frozen=True)
@@ -35,36 +41,17 @@ class Answer:
     kind: str = "text/plain; charset=utf-8"
     headers: dict[str, str] = field(default_factory=dict)
 
-    def all_headers(self) -> dict[str, str]:
-        """With those that every answer has."""
-        return {
-            "Content-Type": self.kind,
-            "Content-Length": str(len(self.body)),
-            **SAFE_HEADERS,
-            **self.headers,
-        }
-
 
 def result_url(job: StudioJob, name: str, *, download: bool = False) -> str:
-    """Address of a file of a job, relative to the page: `result_url(job, "video.mp4")`.
-
-    The comparison is `result_url(job, "compare.html")`.
-
-    Args:
-        download: whether the browser saves it instead of showing it.
-    """
+    """Address of one of a job's `files`, for the browser to show, or to save."""
     return f"/results/{job.id}/{name}" + ("?download=1" if download else "")
 
 
 def answer(visit: Visit, queue: Queue, range_header: str | None) -> Answer | None:
-    """The answer to a visitor's request; None if the address is not one of ours.
-
-    Args:
-        range_header: the request's Range.
-    """
+    """The answer to a visitor's request; None if the address is not one of ours."""
     path = unquote(visit.path)
     if path == GALLERY:
-        page = gallery_page(queue.jobs(visit.user.id), result_url).encode()
+        page = gallery_page(queue.jobs(visit.user.id)).encode()
         fresh = {"Cache-Control": "no-store", "Content-Security-Policy": _PAGE_POLICY}
         return Answer(HTTPStatus.OK, page, "text/html; charset=utf-8", fresh)
     if not path.startswith("/results/"):
@@ -73,9 +60,24 @@ def answer(visit: Visit, queue: Queue, range_header: str | None) -> Answer | Non
     job = queue.job(match[1], visit.user.id) if match else None
     file = job.files().get(match[2]) if match and job else None
     if file is None or job is None:
-        # The same for others' jobs as for none.
+        # Another visitor's job is answered like one that does not exist.
         return Answer(HTTPStatus.NOT_FOUND, b"There is no such result.\n")
     return _file_answer(file, range_header, visit.query.get("download") == "1")
+
+
+def gallery_page(jobs: list[StudioJob]) -> str:
+    """A visitor's jobs, in this order: what is done plays, what is not says how far it is."""
+    return render(
+        "studio/gallery.html",
+        jobs=jobs,
+        address=result_url,
+        reload_s=_RELOAD_S,
+        words={"queued": "waiting", "running": "in the making"},
+        comparison=PAGE,
+        source=SOURCE,
+        duration=duration,
+        when=lambda seconds: time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)),
+    )
 
 
 def _file_answer(file: Path, range_header: str | None, download: bool) -> Answer:
@@ -101,7 +103,7 @@ def _file_answer(file: Path, range_header: str | None, download: bool) -> Answer
 
 
 def _part(header: str | None, size: int) -> range | None:
-    """The bytes asked for; None asks for all, an empty range cannot be had."""
+    """The bytes asked for: None means all, and an empty range cannot be satisfied."""
     match = re.fullmatch(r"bytes=(\d*)-(\d*)", (header or "").strip())
     if match is None or match[0] == "bytes=-":
         return None

@@ -6,10 +6,9 @@ belong to the queue, whose folder outlives the server.
 
 import logging
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache
 from pathlib import Path
 
 import viser
@@ -37,28 +36,25 @@ class Running:
     _server: Studio
 
     def stop(self) -> None:
-        """Stop serving; a running job goes on at the next start."""
+        """A job that was running goes on at the next start."""
         self._server.stop()
         self.queue.stop()
 
 
 class Sessions:
-    """The sessions of those who were here last, so that a page can be loaded again."""
+    """The sessions of the latest visitors, so that a page can be loaded again."""
 
     KEPT = 8
+    """Each holds a prepared clip in memory."""
 
     def __init__(self, preparer: Preparer, settings: RedirectSettings):
-        self._new = partial(Session, preparer, settings)
-        self._kept: OrderedDict[str, Session] = OrderedDict()
+        self._of = lru_cache(self.KEPT)(lambda id: Session(preparer, settings))
         self._lock = threading.Lock()
 
     def of(self, user: User) -> Session:
-        """The visitor's session; a new one if he has none any more."""
-        with self._lock:
-            found = self._kept[user.id] = self._kept.pop(user.id, None) or self._new()
-            while len(self._kept) > self.KEPT:
-                self._kept.popitem(last=False)
-            return found
+        """The visitor's session; a new one if it is no longer kept."""
+        with self._lock:  # two windows of a visitor must not get two sessions
+            return self._of(user.id)
 
 
 def launch(
@@ -67,13 +63,11 @@ def launch(
     server: StudioServer | None = None,
     limits: Limits | None = None,
 ) -> Running:
-    """Start the studio and come back.
+    """Start the studio and return.
 
     Args:
         clip: shown first to everybody; None opens nothing by itself.
         settings: of the full runs; the page can change model, prompt, speed and seed.
-        server: where it listens and keeps its files.
-        limits: what visitors may use.
 
     Raises:
         FileNotFoundError: no such clip.

@@ -1,6 +1,6 @@
 """The tab of clips: choose, upload, find the source camera, size of the points."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import viser
@@ -22,7 +22,7 @@ class ClipPanel:
         source = desk.session.settings.camera.source
         self._sources = SOURCES if source in SOURCES.values() else SOURCES | {"as given": source}
         self.names: dict[str, Clip] = {}
-        """The clips by what they are called here."""
+        """The clips by their names on the page."""
         self._choices: list[viser.GuiDropdownHandle[str]] = []
         self._choice = self.offer("Clip")
         self._open = gui.add_button("Open", icon=viser.Icon.FOLDER)
@@ -44,30 +44,25 @@ class ClipPanel:
         desk.when(self._size, desk.scene.resize_points)
 
     def offer(self, label: str) -> viser.GuiDropdownHandle[str]:
-        """Another dropdown of all clips."""
+        """Another dropdown of all clips, which is kept up to date."""
         options: tuple[str, ...] = tuple(self.names) or ("-",)
         self._choices.append(self._desk.client.gui.add_dropdown(label, options))
         return self._choices[-1]
 
     def _list(self) -> None:
-        """Offer what is in the library."""
         given = [] if self._given is None else [self._given]
         self.names = named([*given, *self._user.clips()])
         for choice in self._choices:
             choice.options = tuple(self.names)
 
     def open(self, clip: Clip) -> None:
-        """Show a clip; its depth may take a while.
-
-        Raises:
-            ValueError: a clip that cannot be used.
-        """
+        """Show a clip; its depth may take a while. Raises as `Session.open`."""
         with self.progress(f"Opening {clip.name}") as tell:
             self._desk.session.open(clip.path, clip.name, tell)
         self._desk.show_clip()
 
     @contextmanager
-    def progress(self, title: str) -> Iterator[Tell]:
+    def progress(self, title: str) -> Generator[Tell, None, None]:
         """While this is open, the page shows how far something is."""
         note = self._desk.client.add_notification(title, "", loading=True, with_close_button=False)
 

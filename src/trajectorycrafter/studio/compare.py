@@ -1,7 +1,7 @@
 """The page that shows source, render and result of a run beside each other, in step.
 
-It lies in the run's folder and names only its neighbors, so it works from the studio's server and
-from the disk alike.
+It lies in the run's folder and refers only to files beside it, so it works from the studio's server
+and from the disk alike.
 """
 
 import json
@@ -34,7 +34,7 @@ def add_comparison(out: Path, clip: Path, settings: RedirectSettings, name: str)
     """Add what the source showed at each output frame, and the page, to a finished run's folder.
 
     Args:
-        out: folder of a run that is done, of this clip with these settings.
+        out: folder of a finished run of this clip with these settings.
         name: title of the page.
 
     Raises:
@@ -49,11 +49,7 @@ def add_comparison(out: Path, clip: Path, settings: RedirectSettings, name: str)
 
 
 def write_page(out: Path, name: str) -> Path:
-    """The page alone, from `run.json` and the videos that are there.
-
-    Raises:
-        FileNotFoundError: no run there.
-    """
+    """The page alone, from the folder's `run.json` and the videos that are there."""
 
     def listed(labels: dict[str, str]) -> list[dict[str, str]]:
         return [{"file": f, "label": label} for f, label in labels.items() if (out / f).exists()]

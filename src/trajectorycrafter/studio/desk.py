@@ -16,12 +16,13 @@ import viser
 from jaxtyping import Float
 from torch import Tensor
 
+from .editor import Editor
 from .preview import Latest
 from .scene import SceneView
 from .session import Session
 
 GESTURE_S = 1.0
-"""A slider that rests so long has been let go."""
+"""After this pause a slider counts as released: longer merges separate edits into one undo step."""
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class Desk:
         self.on_design: list[Callable[[], None]] = []
         """Called when the design has changed."""
         self.on_frame: list[Callable[[], None]] = []
-        """Called then, and when another frame is on show."""
+        """Called then, and when another frame is shown."""
         self.frame = 0
         self.selected: int | None = None
         """Output frame of the key that is edited."""
@@ -44,15 +45,17 @@ class Desk:
         self.scene = SceneView(client, self.select, self._key_dragged)
         self.redraw = Latest(self._draw)
 
+    @property
+    def editor(self) -> Editor:
+        """The session's; raises ValueError while no clip is open."""
+        return self.session.editor
+
     def close(self) -> None:
-        """The window is gone."""
         self.ended.set()
         self.redraw.stop()
 
-    # Callbacks -----------------------------------------------------------------------------------
-
     def when(self, widget: Any, work: Callable[[Any], object]) -> None:
-        """`do` the work on the widget's value whenever the visitor, not we, changes it."""
+        """`do` the work on the widget's value whenever the visitor, not our code, changes it."""
 
         def changed(event: viser.GuiEvent[Any]) -> None:
             if event.client is not None:
@@ -67,12 +70,12 @@ class Desk:
             widget.on_update(changed)
 
     def do(self, work: Callable[[], object]) -> None:
-        """Fulfill a visitor's wish and show what came of it."""
+        """Do what a visitor asks for and show the outcome."""
         self.attempt(work)
         self.redraw()
 
     def attempt(self, work: Callable[[], object]) -> None:
-        """Do it; what is wrong with the wish appears on the page and never as a stack trace."""
+        """Do it; an error appears on the page as a message and never as a stack trace."""
         try:
             work()
         except (ValueError, FileNotFoundError) as error:
@@ -84,28 +87,25 @@ class Desk:
             self.tell("Something went wrong here; the server's log says what.")
         else:
             return
-        # The widgets go back to what counts.
+        # The next redraw puts the widgets back to the design's values.
         self._drawn = None
 
     def tell(self, message: str, title: str = "That did not work", color: Any = "red") -> None:
         """Show a message for a while."""
         if not self.ended.is_set():
-            self.client.add_notification(
-                title, message, color=color, auto_close_seconds=8.0 if color != "red" else 15.0
-            )
+            seconds = 15.0 if color == "red" else 8.0  # an error takes longer to read
+            self.client.add_notification(title, message, color=color, auto_close_seconds=seconds)
 
     def gesture(self, name: str) -> str:
-        """For a change by the named widget: part of the same step unless it rested."""
+        """The name of a widget's gesture, for `History.put`; after a pause it is a new one."""
         now = time.monotonic()
         if self.session.is_open and now - self._last_edit > GESTURE_S:
-            self.session.editor.history.release()
+            self.editor.history.release()
         self._last_edit = now
         return name
 
-    # What is on show -----------------------------------------------------------------------------
-
     def show_clip(self) -> None:
-        """The session has another clip, or other source cameras."""
+        """Show the session's clip, which or whose source cameras have changed."""
         if self.ended.is_set():
             return
         clip = self.session.clip
@@ -118,8 +118,7 @@ class Desk:
                 if self.ended.is_set() or self.session.clip is not clip:
                     return
                 self.scene.send(moment)
-                # The preview shares the line.
-                time.sleep(0.02)
+                time.sleep(0.02)  # The preview shares the connection.
 
         threading.Thread(target=send_moments, daemon=True).start()
 
@@ -136,11 +135,10 @@ class Desk:
 
     def _key_dragged(self, pose: Float[Tensor, "4 4"], let_go: bool) -> None:
         def drag() -> None:
-            editor = self.session.editor
             if self.selected is not None:
-                editor.capture(self.selected, pose, gesture="gizmo")
+                self.editor.capture(self.selected, pose, gesture="gizmo")
             if let_go:
-                editor.history.release()
+                self.editor.history.release()
 
         self.do(drag)
 
@@ -148,7 +146,7 @@ class Desk:
         if self.ended.is_set():
             return
         with suppress(ValueError):  # no clip yet
-            current = self.session.editor.current
+            current = self.editor.current
             design, cameras = current.design, current.cameras
             changed = design is not self._drawn
             if changed:

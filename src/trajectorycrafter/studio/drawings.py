@@ -1,6 +1,6 @@
 """Small drawings for the page, as SVG and HTML: what is seen, the time curve, keys, notes, costs.
 
-The one thing a reader would get wrong: whatever a visitor wrote is escaped here and nowhere else.
+Whatever a visitor wrote is escaped here, not by the callers.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def shares_bar(shares: FrameShares | None, frame: int, height: int = 34) -> str:
         return f'<div style="height:{height + 22}px"></div>'
     seen, holes = shares.seen.tolist(), shares.holes.tolist()
     step = _WIDTH / len(seen)
-    # What is wrong stands on top, where a curve of it can be read.
+    # Holes are on top, so that their lower edge reads as a curve.
     areas = [
         _area([1.0] * len(seen), step, height, HOLE_COLOR),
         _area([1 - share for share in holes], step, height, STRETCHED_COLOR),
@@ -58,7 +58,9 @@ def _area(shares: Sequence[float], step: float, height: int, color: tuple[int, i
     return f'<polygon points="{ends[0]} {" ".join(points)} {ends[1]}" fill="{_css(color)}"/>'
 
 
-def time_curve(shown: Sequence[int], last: int, points: Sequence[tuple[int, int]], frame: int):
+def time_curve(
+    shown: Sequence[int], last: int, points: Sequence[tuple[int, int]], frame: int
+) -> str:
     """Which source frame (up) each output frame (right) shows."""
     width, height, edge = _WIDTH, 130, 8
     frames = len(shown)
@@ -87,7 +89,7 @@ def time_curve(shown: Sequence[int], last: int, points: Sequence[tuple[int, int]
 
 
 def key_table(design: Design, selected: int | None) -> str:
-    """The keys, a row each."""
+    """One row per key."""
     if design.kind != "keys" or not design.keys:
         return (
             '<div style="padding:2px 12px;font-size:13px;opacity:.8">No keys yet: move the view, '
@@ -99,9 +101,9 @@ def key_table(design: Design, selected: int | None) -> str:
         moment = "" if key.source_frame is None else str(key.source_frame)
         cells = (
             key.frame,
-            f"{_whole(key.azimuth_deg)}°",
-            f"{_whole(key.elevation_deg)}°",
-            f"{_whole(key.roll_deg)}°",
+            f"{round(key.azimuth_deg)}°",
+            f"{round(key.elevation_deg)}°",
+            f"{round(key.roll_deg)}°",
             f"{round(key.dolly, 2) + 0.0:+.2f}",
             f"{key.zoom:.2f}",
             moment if design.time.kind == "keys" else "",
@@ -117,13 +119,8 @@ def key_table(design: Design, selected: int | None) -> str:
     )
 
 
-def _whole(value: float) -> int:
-    """Rounded; a whole number has no minus zero."""
-    return round(value)
-
-
 def notes(warnings: Sequence[str]) -> str:
-    """Warnings, a line each; a word of peace if there is none."""
+    """One line per warning, or that there are none."""
     if not warnings:
         lines = '<div style="opacity:.75">Within the range the model was trained for.</div>'
     else:
@@ -132,7 +129,7 @@ def notes(warnings: Sequence[str]) -> str:
 
 
 def plan_table(steps: Sequence[Estimate]) -> str:
-    """What a full run will take here."""
+    """Seconds and memory of a full run on this machine."""
     rows = "".join(
         f"<tr><td>{escape(s.stage)}</td><td>{duration(s.seconds)}</td><td>{s.gigabytes:.1f} GB</td>"
         "</tr>"

@@ -1,7 +1,7 @@
 """What a visitor edits: a design, which is a value, and the history of designs for undo.
 
-The one thing a reader would get wrong: a design never changes. Every edit makes another one, so
-undo is an index into a list, and what a slider does fifty times a second is one step of it.
+A design never changes. Every edit makes another one, so undo is an index into a list, and a slider
+that is dragged replaces the newest entry instead of adding fifty a second.
 """
 
 from dataclasses import dataclass, field, replace
@@ -28,7 +28,7 @@ class TimePlan:
     moment: int = 0
     """The source frame that freeze shows."""
     points: tuple[Point, ...] = ()
-    """Of the curve, by output frame."""
+    """The curve's, by output frame."""
     smooth: bool = True
     """The curve is a spline that never overshoots, instead of straight lines."""
 
@@ -47,74 +47,49 @@ class Design:
     """By output frame; relative to the source cameras."""
     interpolation: Interpolation = "spline"
     path: Trajectory | None = field(default=None, compare=False)
-    """An imported, copied or stabilised path."""
+    """An imported, copied or stabilized path."""
     path_name: str = ""
-    """What it is, for people; designs with different paths differ in it."""
+    """Shown to the visitor; designs with different paths differ in it."""
     pivot: tuple[float, float, float] | None = None
-    """What presets and keys turn about, in the world, scene units; None = the default pivot."""
+    """What presets and keys turn about: world, scene units; None: the default pivot."""
     time: TimePlan = TimePlan()
 
     def key_at(self, frame: int) -> Keyframe | None:
-        """The key of that output frame."""
         return next((key for key in self.keys if key.frame == frame), None)
 
     def with_key(self, key: Keyframe) -> "Design":
-        """With this key in the place of any other of its frame.
-
-        Raises:
-            ValueError: a key outside of the path.
-        """
+        """With this key instead of any other in its frame, which must be one of the path's."""
         if key.frame is None or not 0 <= key.frame < self.frames:
             raise ValueError(f"A key stands in frame 0 to {self.frames - 1}; got {key.frame}.")
         others = [other for other in self.keys if other.frame != key.frame]
         return self._keyed([*others, key])
 
     def without_key(self, frame: int) -> "Design":
-        """Without the key of that frame.
-
-        Raises:
-            ValueError: there is none.
-        """
+        """Without the key of that frame; raises ValueError unless there is one."""
         self._existing(frame)
         return self._keyed([key for key in self.keys if key.frame != frame])
 
     def with_key_changed(self, frame: int, **changes: Any) -> "Design":
-        """With other fields of the key of that frame.
-
-        Raises:
-            ValueError: there is none.
-        """
+        """With other fields of that frame's key; raises ValueError unless there is one."""
         return self.with_key(replace(self._existing(frame), **changes))
 
     def with_key_moved(self, frame: int, to: int) -> "Design":
-        """The key of one frame in another, which must be free.
-
-        Raises:
-            ValueError: no such key, or a place that is taken or outside of the path.
-        """
+        """With the key of one frame in another of the path, which must be free, or ValueError."""
         key = self._existing(frame)
         if to != frame and self.key_at(to) is not None:
             raise ValueError(f"Frame {to} has a key already; move that one first.")
         return self.without_key(frame).with_key(replace(key, frame=to))
 
     def with_key_reordered(self, frame: int, steps: int) -> "Design":
-        """The key's camera `steps` places later (or earlier, < 0); the moments stay in place.
-
-        Raises:
-            ValueError: no such key.
-        """
+        """With the key's camera `steps` places later (earlier if < 0); the frames stay in place."""
         index = self.keys.index(self._existing(frame))
         order = list(self.keys)
         order.insert(max(0, min(index + steps, len(order) - 1)), order.pop(index))
-        moments = [key.frame for key in self.keys]
-        return self._keyed([replace(k, frame=f) for k, f in zip(order, moments, strict=True)])
+        frames = [key.frame for key in self.keys]
+        return self._keyed([replace(k, frame=f) for k, f in zip(order, frames, strict=True)])
 
     def with_point(self, frame: int, source: int) -> "Design":
-        """The time curve with a point at this output frame.
-
-        Raises:
-            ValueError: a frame outside of the path.
-        """
+        """The time curve with a point at this output frame, which must be one of the path's."""
         if not 0 <= frame < self.frames:
             raise ValueError(f"A point stands in frame 0 to {self.frames - 1}; got {frame}.")
         others = [point for point in self.time.points if point[0] != frame]
@@ -122,11 +97,7 @@ class Design:
         return replace(self, time=replace(self.time, kind="curve", points=points))
 
     def without_point(self, frame: int) -> "Design":
-        """The time curve without its point at this output frame.
-
-        Raises:
-            ValueError: there is none, or it is one of the last two.
-        """
+        """The time curve without its point at this output frame; two points must remain."""
         points = tuple(point for point in self.time.points if point[0] != frame)
         if len(points) == len(self.time.points):
             raise ValueError(f"The time curve has no point in frame {frame}.")
@@ -147,23 +118,25 @@ class Design:
 
 
 class History:
-    """Designs in the order of their making, and where we are among them."""
+    """Designs in the order they were made, and which of them is current."""
 
     LONGEST = 200
+    """Designs; an imported path in each can take some memory."""
 
     def __init__(self, design: Design):
-        self._designs, self._at, self._gesture = [design], 0, None
+        self._designs, self._at = [design], 0
+        self._gesture: str | None = None
 
     @property
     def design(self) -> Design:
         return self._designs[self._at]
 
     def put(self, design: Design, gesture: str | None = None) -> None:
-        """The next design; what could be redone is forgotten.
+        """Add the next design; what could be redone is forgotten.
 
         Args:
             gesture: name of what the visitor is holding, such as a slider; as long as it stays the
-                same, all that it makes is one step. None always makes a step.
+                same, all its designs are one step. None always makes a step.
         """
         if design == self.design and design.path is self.design.path:
             return
@@ -174,15 +147,15 @@ class History:
         self._at, self._gesture = len(self._designs) - 1, gesture
 
     def release(self) -> None:
-        """The gesture is over: the next one makes a step of its own."""
+        """End the gesture: the next one makes a step of its own."""
         self._gesture = None
 
     def undo(self) -> bool:
-        """One step back; whether there was one."""
+        """Go one step back; False if there is none."""
         return self._move(-1)
 
     def redo(self) -> bool:
-        """One step forward; whether there was one."""
+        """Go one step forward; False if there is none."""
         return self._move(1)
 
     def _move(self, step: int) -> bool:

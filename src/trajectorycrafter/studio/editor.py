@@ -1,7 +1,7 @@
 """The edits of a camera path for one clip, each a step that can be undone.
 
-The one thing a reader would get wrong: an edit that makes no path is refused before it enters the
-history, so the design on show can always be drawn, exported and run.
+An edit that makes no path is refused before it enters the history, so the current design can always
+be drawn, exported and run.
 """
 
 import math
@@ -17,8 +17,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..geometry.cameras import Cameras
+from ..geometry.interpolation import smoothed
 from ..geometry.presets import PRESETS
-from ..geometry.smoothing import smoothed
 from ..geometry.trajectories import Scale, Trajectory
 from ..geometry.trajectory_files import TrajectoryFormat, read_trajectory
 from .editing import Design, History, TimeKind
@@ -27,12 +27,13 @@ from .preparing import PreparedClip
 from .resolving import as_keys, exported, key_for, resolved
 
 CLICK_TOLERANCE = 0.02
-"""How far a point may lie from a click's ray, as a share of its distance."""
+"""How far a point may lie from a click's ray, as a share of its distance: wide enough to hit the
+thinned cloud, narrow enough not to hit a neighboring thing."""
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """A design with what follows from it."""
+    """A design with its path and its new cameras."""
 
     design: Design
     path: Trajectory
@@ -43,10 +44,6 @@ class Editor:
     """A design for a clip, and what can be done to it."""
 
     def __init__(self, clip: PreparedClip, history: History | None = None):
-        """
-        Args:
-            history: to go on with; None begins another.
-        """
         self.clip = clip
         self.history = history or History(Design(clip.output_frames))
         self._lock = threading.RLock()
@@ -58,17 +55,15 @@ class Editor:
 
     @property
     def path(self) -> Trajectory:
-        """What the design stands for."""
         return self.current.path
 
     @property
     def cameras(self) -> Cameras:
-        """The new cameras, one per output frame."""
         return self.current.cameras
 
     @property
     def current(self) -> Resolved:
-        """The design with its path and cameras, which belong together."""
+        """The design with the path and the cameras, one per output frame, that follow from it."""
         with self._lock:
             design = self.design
             if self._resolved is None or self._resolved.design is not design:
@@ -76,21 +71,17 @@ class Editor:
             return self._resolved
 
     def _resolve(self, design: Design) -> Resolved:
-        clip = self.clip
-        path = resolved(design, clip.source, clip.radius)
-        return Resolved(design, path, path.cameras(clip.source, clip.radius))
+        path = resolved(design, self.clip)
+        return Resolved(design, path, path.cameras(self.clip.source, self.clip.radius))
 
     @property
     def source_stands(self) -> bool:
-        """Whether the source camera is taken to stand still."""
+        """Whether the source camera is assumed to stand still."""
         matrices = self.clip.source.world_to_camera
         return float((matrices - matrices[:1]).abs().max()) < 1e-6
 
     def change(self, change: Callable[[Design], Design], gesture: str | None = None) -> None:
-        """Put the changed design into the history, if it makes a path.
-
-        Args:
-            gesture: see `History.put`.
+        """Put the changed design into the history, as `History.put` does.
 
         Raises:
             ValueError: a change that the design refuses, or a design that makes no path.
@@ -105,15 +96,9 @@ class Editor:
         self.change(lambda design: replace(design, **changes), gesture)
 
     def choose_preset(self, name: str, amount: float | None = None) -> None:
-        """A named move, of its usual size unless an amount is given.
-
-        Raises:
-            ValueError: an unknown name, or an amount out of range.
-        """
+        """A named move, of its usual size unless an amount is given; errors as `change`."""
         usual = PRESETS[name].amount if name in PRESETS else 0.0
         self.edit(kind="preset", preset=name, amount=usual if amount is None else amount)
-
-    # Keys ----------------------------------------------------------------------------------------
 
     def capture(
         self,
@@ -126,12 +111,11 @@ class Editor:
         """Put a key into an output frame, with the camera where the visitor stands.
 
         Args:
-            fov_deg: vertical field of view; None = that of the key already there, else the
-                source's.
-            moment: source frame on show; None = that of the key already there, else the path's.
+            fov_deg: vertical field of view; None: that of the key already there, else the source's.
+            moment: source frame to show; None: that of the key already there, else the path's.
 
         Raises:
-            ValueError: a frame outside of the path, a field of view that is none.
+            ValueError: a frame outside the path, a field of view not between 0 and 180 degrees.
         """
         with self._lock:
             clip, old = self.clip, self.design.key_at(frame)
@@ -140,18 +124,17 @@ class Editor:
                 moment = shown if old is None or old.source_frame is None else old.source_frame
             zoom = old.zoom if old is not None else 1.0
             if fov_deg is not None:
-                zoom = self.zoom_of(fov_deg, frame)
-            key = key_for(
-                self.design, frame, world_to_camera, zoom, moment, clip.source, clip.radius
-            )
+                if not 0 < fov_deg < 180:
+                    raise ValueError(
+                        f"A field of view lies between 0 and 180 degrees; got {fov_deg:g}."
+                    )
+                focal = clip.source.height / 2 / math.tan(math.radians(fov_deg / 2))
+                zoom = focal / float(clip.source.K[shown, 1, 1])
+            key = key_for(clip, self.design, frame, world_to_camera, zoom, moment)
             self.change(lambda design: design.with_key(key), gesture)
 
     def set_key_moment(self, frame: int, moment: int, gesture: str | None = None) -> None:
-        """Show a source frame at a key; time then goes by the keys.
-
-        Raises:
-            ValueError: no such key, or a moment that the clip does not have.
-        """
+        """Show a source frame of the clip at an existing key; time then goes by the keys."""
         with self._lock:
             key = self.design.key_at(frame)
             if key is None or not 0 <= moment < len(self.clip):
@@ -164,63 +147,41 @@ class Editor:
             self.change(lambda design: replace(design.with_key(key), time=time), gesture)
 
     def make_keys(self, count: int) -> None:
-        """Turn any path into keys that can be edited.
-
-        Raises:
-            ValueError: fewer than 2 keys, or more than frames.
-        """
-        clip = self.clip
-        self.change(lambda design: as_keys(design, count, clip.source, clip.radius))
-
-    def zoom_of(self, fov_deg: float, frame: int) -> float:
-        """The focal factor of a vertical field of view, against the source's lens.
-
-        Raises:
-            ValueError: unless 0 < fov_deg < 180.
-        """
-        if not 0 < fov_deg < 180:
-            raise ValueError(f"A field of view lies between 0 and 180 degrees; got {fov_deg:g}.")
-        source = self.clip.source
-        focal = source.height / 2 / math.tan(math.radians(fov_deg / 2))
-        return focal / float(source.K[int(self.path.source_frame[frame]), 1, 1])
-
-    # Pivot and time ------------------------------------------------------------------------------
+        """Turn any path into keys that can be edited; raises as `as_keys`."""
+        self.change(lambda design: as_keys(design, count, self.clip))
 
     def pivot_at(
         self, origin: Float[Tensor, "3"], direction: Float[Tensor, "3"], moment: int
     ) -> None:
-        """Turn about the nearest thing on a ray, as a click gives it.
-
-        Raises:
-            ValueError: nothing lies on the ray.
-        """
-        point = hit(self.clip, origin, direction, moment)
-        self.set_pivot((float(point[0]), float(point[1]), float(point[2])))
+        """Turn about the nearest point of a source frame on a click's ray; ValueError if none."""
+        cloud = self.clip.cloud
+        points = cloud.points[moment][cloud.valid[moment]]
+        ray = (direction / direction.norm()).to(points)
+        offset = points - origin.to(points)
+        along = offset @ ray
+        apart = (offset - along[:, None] * ray).norm(dim=1)
+        on_ray = (along > 0) & (apart < CLICK_TOLERANCE * along)
+        if not on_ray.any():
+            raise ValueError("There is nothing under the click; click on a point of the scene.")
+        x, y, z = points[torch.where(on_ray, along, torch.inf).argmin()].tolist()
+        self.set_pivot((x, y, z))
 
     def set_pivot(self, pivot: tuple[float, float, float] | None) -> None:
-        """Turn about another point of the world; keys stay where they are.
-
-        Raises:
-            ValueError: a design that makes no path.
-        """
+        """Turn about another point of the world, or the default; keys stay where they are."""
         with self._lock:
-            clip, design = self.clip, self.design
+            design = self.design
             cameras = self._resolve(replace(design, kind="keys")).cameras
             posed = replace(design, pivot=pivot, keys=())
             for key in design.keys:
                 frame = key.frame or 0
                 pose = cameras.world_to_camera[frame]
-                new = key_for(posed, frame, pose, key.zoom, 0, clip.source, clip.radius)
+                new = key_for(self.clip, posed, frame, pose, key.zoom, 0)
                 posed = posed.with_key(replace(new, source_frame=key.source_frame))
             posed = replace(posed, kind=design.kind)
             self.change(lambda _: posed)
 
     def set_time(self, kind: TimeKind, gesture: str | None = None, **changes: Any) -> None:
-        """Choose which moments are shown; see `TimePlan`.
-
-        Raises:
-            ValueError: moments that the clip does not have.
-        """
+        """Choose which of the clip's source frames are shown; see `TimePlan`."""
         time = replace(self.design.time, kind=kind, **changes)
         if time.kind == "curve" and len(time.points) < 2:
             last = self.design.frames - 1, len(self.clip) - 1
@@ -229,10 +190,8 @@ class Editor:
             raise ValueError(f"The clip has frames 0 to {len(self.clip) - 1}; got {time.moment}.")
         self.edit(gesture, time=time)
 
-    # Paths from and to elsewhere -----------------------------------------------------------------
-
     def import_path(self, name: str, data: bytes, scale: Scale = "scene") -> None:
-        """Take over a path from a file of any known format; a zip is a packed folder.
+        """Take a path from a file of any known format; a zip is a packed folder.
 
         Args:
             scale: unit of the positions, for formats that do not say it.
@@ -252,52 +211,21 @@ class Editor:
         else:
             self.follow(path, name)
 
-    def stabilise(self, sigma: float, gesture: str | None = None) -> None:
-        """Follow the source camera without its tremble.
-
-        Args:
-            sigma: width of the smoothing in frames.
-
-        Raises:
-            ValueError: a source camera that stands still.
-        """
-        source = self.clip.source
+    def stabilize(self, sigma: float) -> None:
+        """Follow the source camera, which must move, smoothed over `sigma` frames."""
         if self.source_stands:
             raise ValueError(
                 "The source camera is taken to stand still, so there is nothing to stabilise; find "
                 "its motion first (source camera: colmap)."
             )
-        path = Trajectory.from_cameras(smoothed(source, sigma), relative_to="world", lens="source")
-        self.follow(path, f"stabilised over {sigma:g} frames", gesture)
+        cameras = smoothed(self.clip.source, sigma)
+        path = Trajectory.from_cameras(cameras, relative_to="world", lens="source")
+        self.follow(path, f"stabilised over {sigma:g} frames")
 
-    def follow(self, path: Trajectory, name: str, gesture: str | None = None) -> None:
-        """Go along a path that comes from elsewhere; `name` is shown."""
-        self.edit(gesture, kind="path", path=path, path_name=name)
+    def follow(self, path: Trajectory, name: str) -> None:
+        """Use a path that comes from elsewhere; `name` is shown."""
+        self.edit(kind="path", path=path, path_name=name)
 
     def export(self, format: TrajectoryFormat = "json") -> tuple[str, bytes]:
-        """Name and content of a file with the path; JSON gives `redirect` the same video.
-
-        Raises:
-            ValueError: a format that cannot hold this path.
-        """
-        clip = self.clip
-        return exported(self.design, clip.source, clip.radius, format, clip.fps)
-
-
-def hit(
-    clip: PreparedClip, origin: Float[Tensor, "3"], direction: Float[Tensor, "3"], moment: int
-) -> Float[Tensor, "3"]:
-    """The nearest of a moment's points that lie on a ray.
-
-    Raises:
-        ValueError: there is none.
-    """
-    points = clip.cloud.points[moment][clip.cloud.valid[moment]]
-    ray = (direction / direction.norm()).to(points)
-    offset = points - origin.to(points)
-    along = offset @ ray
-    apart = (offset - along[:, None] * ray).norm(dim=1)
-    on_ray = (along > 0) & (apart < CLICK_TOLERANCE * along)
-    if not on_ray.any():
-        raise ValueError("There is nothing under the click; click on a point of the scene.")
-    return points[torch.where(on_ray, along, torch.inf).argmin()]
+        """Name and content of a file with the path, as `exported`."""
+        return exported(self.design, self.clip, format)

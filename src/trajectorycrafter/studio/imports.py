@@ -1,7 +1,7 @@
-"""Paths that a visitor brings along: unpacked safely, and kept editable where they are keys.
+"""Paths that a visitor uploads: unpacked safely, and kept editable where they are keys.
 
-The one thing a reader would get wrong: a visitor's file name chooses only the suffix. What is
-written has a name of ours, and a packed folder's entries lose theirs but for the last part.
+A visitor's file name chooses only the suffix of the file that is written, and of the names in a
+packed folder only the last part counts.
 """
 
 import io
@@ -15,17 +15,13 @@ from ..geometry.trajectory_files.own_json import read_keyframes
 from .editing import Design, TimePlan
 
 LARGEST_PATH_MB = 20.0
-"""Of a file with a camera path, packed or not."""
+"""Size of a file with a camera path, packed or not."""
 MOST_KEYS = 24
-"""A file with more keys is a path frame by frame, which nobody edits by hand."""
+"""A file with more keys is taken as a path frame by frame, which nobody edits by hand."""
 
 
 def unpacked(name: str, data: bytes, folder: Path) -> Path:
-    """Write a visitor's path into `folder`; a zip becomes a folder of its own.
-
-    Raises:
-        ValueError: empty, too large, or a damaged zip.
-    """
+    """Write a visitor's path, of a sensible size, into `folder`; a zip becomes a folder."""
     if not data or len(data) > LARGEST_PATH_MB * 1e6:
         raise ValueError(
             f"{name} has {len(data) / 1e6:.1f} MB; a camera path has up to {LARGEST_PATH_MB:g} MB."
@@ -51,8 +47,8 @@ def editable_keys(file: Path, design: Design, *, still: bool) -> Design | None:
     """The design with the keys of our JSON; None where the file is another kind of path.
 
     Args:
-        still: the source camera stands still, so it does not matter which of its frames keys are
-            relative to.
+        still: whether the source camera stands still, so that it does not matter which of its
+            frames the keys are relative to.
 
     Raises:
         ValueError: our JSON with something wrong in it.
@@ -66,8 +62,7 @@ def editable_keys(file: Path, design: Design, *, still: bool) -> Design | None:
     special |= document.get("pan_unit", "radius") != "radius"
     if special or not 0 < len(keyframes) <= MOST_KEYS:
         return None
-    # What is wrong with the file is said by its reader.
-    read_trajectory(file, design.frames)
+    read_trajectory(file, design.frames)  # which says what is wrong with the file
     keys = read_keyframes(file)
     last = design.frames - 1
     placed = [replace(key, time=None, frame=round((key.time or 0.0) * last)) for key in keys]

@@ -5,8 +5,8 @@
                                  depth.npz          until it is done, if it was known before
                                  out/               what `redirect` writes, and the comparison
 
-The one thing a reader would get wrong: the path of a job is a file of its own. The settings name
-it, so `redirect --trajectory` with that file makes the very same video.
+The settings name the job's own path file, so `redirect --trajectory` with that file makes the very
+same video.
 """
 
 import json
@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..config.redirect import CameraSettings, RedirectSettings
-from ..config.serialization import from_json, to_json
 from ..depth.estimator import check_depth_name
 from ..geometry.trajectory_files import detect_format, read_trajectory, write_trajectory
 from ..job.reshoot import OUTPUTS, check_run
-from ..runtime.files import write_json
+from ..runtime.files import from_json, to_json, write_json
 from .compare import PAGE, SOURCE
+from .library import printable
 from .progress import JobProgress
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -37,22 +37,21 @@ class JobSpec:
 
     clip: Path
     trajectory: Path | Mapping[str, Any]
-    """A file of any format of the hub, or our JSON as a document."""
+    """A file of any known format, or our JSON as a document."""
     settings: RedirectSettings
     """Everything else; the path named in it is not read."""
     user: str
     """Id of the visitor whose job it is."""
     name: str
-    """Shown to him."""
+    """Shown on the page."""
     render_only: bool = False
-    """Stop before the generator."""
     known_depth: Path | None = None
-    """Depth of the clip under these settings, if it was found already; as `redirect` has it."""
+    """Depth of the clip under these settings, if it was found already; as in `redirect`."""
 
 
 @dataclass(frozen=True)
 class StudioJob:
-    """A job as it stood when it was asked for."""
+    """A job as it stood when the queue was asked."""
 
     id: str
     spec: JobSpec
@@ -64,15 +63,14 @@ class StudioJob:
     message: str = ""
     """Why it failed, in words for the visitor; else empty."""
     progress: JobProgress | None = None
-    """Of a running job."""
+    """None unless it is running."""
 
     @property
     def ended(self) -> bool:
         return self.state in ENDED
 
     def files(self) -> dict[str, Path]:
-        """What can be downloaded, by name: video.mp4, render.mp4, mask.mp4, depth.npz, ..., also
-        source.mp4 and compare.html. Empty until the job is done."""
+        """The results, source.mp4 and compare.html by name; empty until the job is done."""
         if self.state != "done":
             return {}
         out = self.folder / OUT
@@ -90,18 +88,28 @@ def make_job(spec: JobSpec, jobs: Path, created: float) -> StudioJob:
     folder = jobs / id
     folder.mkdir(parents=True, mode=0o700)
     try:
-        path = _keep_trajectory(spec, folder)
-        camera = CameraSettings(
-            trajectory=path, radius=spec.settings.camera.radius, source=spec.settings.camera.source
-        )
-        settings = replace(spec.settings, camera=camera)
-        known = None if spec.known_depth is None else folder / DEPTH
-        if spec.known_depth is not None and known is not None:
-            shutil.copyfile(spec.known_depth, known)  # the original may go before the job's turn
-        spec = replace(
-            spec, trajectory=path, settings=settings, name=_plain(spec.name), known_depth=known
-        )
-        _check(spec)
+        path, given = folder / TRAJECTORY, spec.settings.camera
+        if isinstance(spec.trajectory, Mapping):
+            write_json(spec.trajectory, path)
+        elif detect_format(spec.trajectory) == "json":
+            shutil.copyfile(spec.trajectory, path)
+        else:
+            # The camera formats may hold any number of frames; our JSON is resampled as they are.
+            write_trajectory(read_trajectory(spec.trajectory), path)
+        camera = CameraSettings(trajectory=path, radius=given.radius, source=given.source)
+        settings, name = replace(spec.settings, camera=camera), printable(spec.name, "job")
+        if spec.known_depth is not None:
+            # The original may be removed before the job's turn.
+            known = Path(shutil.copyfile(spec.known_depth, folder / DEPTH))
+            spec = replace(spec, known_depth=known)
+        spec = replace(spec, trajectory=path, settings=settings, name=name)
+        check_depth_name(settings.depth.depth)
+        try:
+            inputs = check_run(spec.clip, settings, render_only=spec.render_only)
+        except ValueError as error:
+            # Visitors do not see where the studio keeps its files.
+            raise ValueError(str(error).replace(str(path), "the trajectory")) from error
+        inputs.trajectory.check_source(inputs.frames)
         job = StudioJob(id, spec, folder, "queued", created)
         write_job(job)
     except BaseException:
@@ -110,40 +118,8 @@ def make_job(spec: JobSpec, jobs: Path, created: float) -> StudioJob:
     return job
 
 
-def _keep_trajectory(spec: JobSpec, folder: Path) -> Path:
-    """The path as the job's own file."""
-    path = folder / TRAJECTORY
-    if isinstance(spec.trajectory, Mapping):
-        write_json(spec.trajectory, path)
-    elif detect_format(spec.trajectory) == "json":
-        shutil.copyfile(spec.trajectory, path)
-    else:
-        # The camera formats may hold any number of frames; our JSON is resampled as they are.
-        write_trajectory(read_trajectory(spec.trajectory), path)
-    return path
-
-
-def _check(spec: JobSpec) -> None:
-    """Raises before any work what would stop the job, as `make_job` says."""
-    check_depth_name(spec.settings.depth.depth)
-    try:
-        inputs = check_run(spec.clip, spec.settings, render_only=spec.render_only)
-    except ValueError as error:
-        # Where the studio keeps its files is nothing to a visitor.
-        kept = str(spec.trajectory)
-        raise ValueError(str(error).replace(kept, "the trajectory")) from error
-    inputs.trajectory.check_source(inputs.frames)
-
-
-def _plain(name: str) -> str:
-    return "".join(c for c in name if c.isprintable()).strip()[:80] or "job"
-
-
-# ----------------------------------------------------------------------------------------- on disk
-
-
 def write_job(job: StudioJob) -> None:
-    """Write the job's record, whole."""
+    """Write the job's record."""
     spec = job.spec
     record = {
         "id": job.id,

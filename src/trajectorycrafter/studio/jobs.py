@@ -1,7 +1,7 @@
 """The queue of full runs: one job at a time, in a process of its own.
 
-The one thing a reader would get wrong: the folders are the queue. A server that was killed finds
-there what was waiting, and goes on with the stages that the running job had finished.
+The folders are the queue: a server that was killed finds there what was waiting, and does not
+repeat the stages that the running job had finished.
 """
 
 import json
@@ -11,7 +11,6 @@ import shutil
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -23,7 +22,8 @@ from .progress import Track
 from .worker import Worker
 
 _IDLE_S = 120.0
-"""After this time without a job the worker is ended, and its memory is free."""
+"""After this time without a job the worker is ended: its models take memory, but a visitor who
+compares and tries again should not wait for them to load."""
 _log = logging.getLogger(__name__)
 
 
@@ -31,16 +31,19 @@ class Queue:
     """The jobs of all visitors."""
 
     def __init__(self, library: Library):
-        """Reads the folders; `start` begins to work.
-
-        Args:
-            library: where they are, and how much room there is. It makes room from now on by
-                removing the oldest jobs that have ended.
-        """
+        """Reads the folders of the library, which from now on makes room by `make_room`."""
         self.library = library
         library.make_room = self.make_room
         self._changed = threading.Condition(threading.RLock())
-        self._jobs: dict[str, StudioJob] = _read_all(library.users)
+        self._jobs: dict[str, StudioJob] = {}
+        for record in library.users.glob(f"*/jobs/*/{RECORD}"):
+            try:
+                job = read_job(record.parent)
+            except ValueError as error:
+                _log.warning("left alone: %s", error)
+                continue
+            # A job that was running goes on when its turn comes again.
+            self._jobs[job.id] = replace(job, state="queued") if job.state == "running" else job
         self._track = Track()
         self._worker: Worker | None = None
         self._thread: threading.Thread | None = None
@@ -85,19 +88,8 @@ class Queue:
             job = self._jobs.get(id)
             return self._now(job) if job is not None and job.spec.user == user else None
 
-    def ahead(self, job: StudioJob) -> int:
-        """How many jobs of all visitors come before a waiting one."""
-        with self._changed:
-            others = [
-                other
-                for other in self._jobs.values()
-                if other.state == "running"
-                or (other.state == "queued" and other.created < job.created)
-            ]
-        return len(others)
-
     def cancel(self, id: str) -> None:
-        """Stop a job, running or waiting; one that has ended stays as it is."""
+        """Stop a job that is running or waiting."""
         with self._changed:
             job = self._jobs.get(id)
             if job is None or job.ended:
@@ -116,15 +108,7 @@ class Queue:
                 shutil.rmtree(job.folder, ignore_errors=True)
 
     def make_room(self, size: int = 0, keep: str | None = None) -> bool:
-        """Remove the oldest jobs that have ended until the quota is kept.
-
-        Args:
-            size: bytes that are to come.
-            keep: id of a job that stays whatever happens.
-
-        Returns:
-            Whether there is room now.
-        """
+        """Remove old ended jobs, but not `keep`, until `size` bytes fit; False if they do not."""
         quota = self.library.limits.quota_bytes
         with self._changed:
             used = self.library.size() + size
@@ -137,14 +121,21 @@ class Queue:
         return used <= quota
 
     def start(self) -> None:
-        """Work on what is waiting, in the background, until `stop`.
-
-        Raises:
-            ValueError: another studio works in the same folder.
-        """
+        """Work on what is queued until `stop`; ValueError if another studio does so here."""
         if self._thread is not None:
             return
-        _claim(self.library.root / "studio.json")
+        owner = self.library.root / "studio.json"
+        try:
+            other = json.loads(owner.read_text(encoding="utf-8"))
+            same = psutil.Process(other["pid"]).create_time() == other["began"]
+        except (FileNotFoundError, psutil.NoSuchProcess, ValueError, KeyError):
+            other, same = {}, False
+        if same and other["pid"] != os.getpid():
+            raise ValueError(
+                f"Another studio (process {other['pid']}) works in {owner.parent}; stop it or "
+                "choose another folder."
+            )
+        write_json({"pid": os.getpid(), "began": psutil.Process().create_time()}, owner)
         self._stopping = False
         self._thread = threading.Thread(target=self._work, daemon=True, name="studio queue")
         self._thread.start()
@@ -163,13 +154,10 @@ class Queue:
         self._thread = None
         (self.library.root / "studio.json").unlink(missing_ok=True)
 
-    # --------------------------------------------------------------------------- in the background
+    # In the background ---------------------------------------------------------------------------
 
     def _work(self) -> None:
-        while True:
-            job = self._next()
-            if job is None:
-                return
+        while (job := self._next()) is not None:
             self._run(job)
             self.make_room(keep=job.id)
 
@@ -192,13 +180,13 @@ class Queue:
             return None
 
     def _dismiss(self) -> None:
-        """Have no worker; this thread alone does it, as it alone follows a job."""
+        """End the worker; only this thread may, since it alone follows a job."""
         if self._worker is not None:
             self._worker.close()
             self._worker = None
 
     def _run(self, job: StudioJob) -> None:
-        """Follow the worker through a job, up to its end or the worker's."""
+        """Follow the worker through a job until one of them ends."""
         worker = self._worker
         assert worker is not None
         outcome: dict[str, Any] | None = None
@@ -217,7 +205,9 @@ class Queue:
             if outcome is not None and outcome["event"] == "done":
                 self._set(now, "done")
             elif outcome is not None:
-                self._set(now, "failed", _for_visitor(outcome["message"], job))
+                # A visitor does not see the places of this machine.
+                message = outcome["message"].replace(str(job.spec.clip), "the clip")
+                self._set(now, "failed", message.replace(str(job.folder), "the job"))
             elif self._stopping:
                 self._set(now, "queued")
             else:
@@ -237,40 +227,3 @@ class Queue:
         if job.state != "running":
             return job
         return replace(job, progress=self._track.progress(time.monotonic()))
-
-
-def _read_all(users: Path) -> dict[str, StudioJob]:
-    """The jobs on disk; one that was running waits again."""
-    jobs: dict[str, StudioJob] = {}
-    for record in users.glob(f"*/jobs/*/{RECORD}"):
-        try:
-            job = read_job(record.parent)
-        except ValueError as error:
-            _log.warning("left alone: %s", error)
-            continue
-        jobs[job.id] = replace(job, state="queued") if job.state == "running" else job
-    return jobs
-
-
-def _for_visitor(message: str, job: StudioJob) -> str:
-    """A failure's words without the places of this machine."""
-    return message.replace(str(job.spec.clip), "the clip").replace(str(job.folder), "the job")
-
-
-def _claim(path: Path) -> None:
-    """Write down which process works here.
-
-    Raises:
-        ValueError: another one does.
-    """
-    try:
-        other = json.loads(path.read_text(encoding="utf-8"))
-        same = psutil.Process(other["pid"]).create_time() == other["began"]
-    except (FileNotFoundError, psutil.NoSuchProcess, ValueError, KeyError):
-        same = False
-    if same and other["pid"] != os.getpid():
-        raise ValueError(
-            f"Another studio (process {other['pid']}) works in {path.parent}; stop it or choose "
-            "another folder."
-        )
-    write_json({"pid": os.getpid(), "began": psutil.Process().create_time()}, path)

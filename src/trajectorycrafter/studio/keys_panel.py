@@ -4,7 +4,6 @@ import viser
 
 from . import drawings
 from .desk import Desk
-from .editor import Editor
 
 SLIDERS = {
     "azimuth_deg": ("Azimuth °", -180.0, 180.0, 1.0),
@@ -15,7 +14,7 @@ SLIDERS = {
     "up": ("Up", -2.0, 2.0, 0.01),
     "zoom": ("Zoom", 0.2, 4.0, 0.01),
 }
-"""Fields of a key: label, least, largest, step."""
+"""Fields of a key: label, smallest and largest value, step."""
 WAYS = {"smooth (spline)": "spline", "straight (linear)": "linear"}
 NONE = "-"
 NO_KEYS: tuple[str, ...] = (NONE,)
@@ -57,13 +56,9 @@ class KeysPanel:
         desk.when(self._order, lambda word: self._reordered(-1 if word == "Earlier" else 1))
         desk.when(self._look, lambda _: desk.scene.look_through(desk.session.cameras, self._key))
         desk.when(self._again, lambda _: self._captured(self._key))
-        desk.when(self._delete, lambda _: self._editor.change(lambda d: d.without_key(self._key)))
-        desk.when(self._way, lambda word: self._editor.edit(interpolation=WAYS[word]))
-        desk.when(self._make, lambda _: self._editor.make_keys(self._count.value))
-
-    @property
-    def _editor(self) -> Editor:
-        return self._desk.session.editor
+        desk.when(self._delete, lambda _: desk.editor.change(lambda d: d.without_key(self._key)))
+        desk.when(self._way, lambda word: desk.editor.edit(interpolation=WAYS[word]))
+        desk.when(self._make, lambda _: desk.editor.make_keys(self._count.value))
 
     @property
     def _key(self) -> int:
@@ -74,25 +69,25 @@ class KeysPanel:
 
     def _captured(self, frame: int) -> None:
         pose, fov_deg = self._desk.scene.viewport()
-        self._editor.capture(frame, pose, fov_deg)
+        self._desk.editor.capture(frame, pose, fov_deg)
         self._desk.select(frame)
         self._desk.scene.clear_the_view()
 
     def _slid(self, name: str, value: float) -> None:
         key, gesture = self._key, self._desk.gesture(name)
-        self._editor.change(lambda d: d.with_key_changed(key, **{name: value}), gesture)
+        self._desk.editor.change(lambda d: d.with_key_changed(key, **{name: value}), gesture)
 
     def _moved(self, to: int) -> None:
         key, gesture = self._key, self._desk.gesture("key frame")
-        self._editor.change(lambda d: d.with_key_moved(key, to), gesture)
+        self._desk.editor.change(lambda d: d.with_key_moved(key, to), gesture)
         self._desk.select(to)
 
     def _timed(self, moment: int) -> None:
-        self._editor.set_key_moment(self._key, moment, self._desk.gesture("key moment"))
+        self._desk.editor.set_key_moment(self._key, moment, self._desk.gesture("key moment"))
 
     def _reordered(self, steps: int) -> None:
-        key, frames = self._key, [key.frame for key in self._editor.design.keys]
-        self._editor.change(lambda d: d.with_key_reordered(key, steps))
+        key, frames = self._key, [key.frame for key in self._desk.editor.design.keys]
+        self._desk.editor.change(lambda d: d.with_key_reordered(key, steps))
         place = max(0, min(frames.index(key) + steps, len(frames) - 1))
         self._desk.select(frames[place])
 

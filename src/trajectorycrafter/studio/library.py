@@ -3,8 +3,8 @@
     ROOT/users/<user>/clips/<clip>.mp4 (or another suffix), <clip>.json
     ROOT/users/<user>/jobs/<job>/      (see jobs.py)
 
-The one thing a reader would get wrong: a visitor's id is also the key to what is his. It is random,
-made here, and never taken over from a client that names one of its own.
+The one thing a reader would get wrong: a visitor's id is also the key to the visitor's files. It is
+random, made here, and never accepted from a client that names one of its own.
 """
 
 import json
@@ -14,6 +14,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,9 +24,9 @@ from ..video.clip import Video
 from ..video.reading import DEMO_CLIP, FrameChoice, VideoInfo, probe
 
 ID = re.compile(r"[0-9a-f]{32}")
-"""Of visitors, clips and jobs: 128 random bits."""
+"""A visitor, clip or job: 128 random bits."""
 LARGEST_PIXELS = 7680 * 4320
-"""Of a frame; a small file can claim to be a huge picture."""
+"""Pixels of a frame; a small file can claim to be a huge picture."""
 STALE_S = 24 * 3600.0
 """After this time a visitor who left nothing behind is forgotten."""
 
@@ -56,28 +57,23 @@ class Library:
     """The clips of all visitors, and the shipped ones."""
 
     def __init__(self, root: Path, limits: Limits | None = None):
-        """
-        Args:
-            root: folder for everything; made if need be.
-            limits: how large an upload and all of it together may be.
-
-        Raises:
-            OSError: the folder cannot be written.
-        """
+        """Makes the folder `root` unless it is there; raises OSError if it cannot be written."""
         self.root, self.limits = Path(root).absolute(), limits or Limits()
         self.users = self.root / "users"
         self.make_room: Callable[[int], bool] = self._has_room
         """Whether there is room for so many bytes; the queue's own removes old jobs for them."""
-        # Others on this machine have no business in here.
+        # Not readable for others on this machine.
         self.users.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _forget_stale(self.users)
+        for folder in self.users.iterdir():
+            old = time.time() - folder.stat().st_mtime > STALE_S
+            if old and not any(path.is_file() for path in folder.rglob("*")):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def user(self, token: str | None) -> "User":
         """The visitor of this id; a new one, with a new random id, if there is none.
 
         Args:
-            token: what a browser brought along (cookie or `?user=`); anything is accepted, but only
-                an id that was made here finds somebody.
+            token: what a browser sent (cookie or `?user=`), which may be anything.
         """
         if token is not None and self.knows(token):
             return User(token, self)
@@ -86,7 +82,7 @@ class Library:
         return user
 
     def knows(self, token: str) -> bool:
-        """Whether there is a visitor of this id."""
+        """Whether a visitor has this id."""
         return ID.fullmatch(token) is not None and (self.users / token).is_dir()
 
     def size(self) -> int:
@@ -116,11 +112,7 @@ class User:
         return [*shipped_clips(), *(self._clip(record) for record in records)]
 
     def clip(self, id: str) -> Clip:
-        """The clip of this id, shipped or this visitor's.
-
-        Raises:
-            ValueError: there is none.
-        """
+        """The clip of this id, shipped or this visitor's; raises ValueError if there is none."""
         for clip in self.clips():
             if clip.id == id:
                 return clip
@@ -130,14 +122,22 @@ class User:
         """Keep an uploaded clip, under a random name, if it can be decoded.
 
         Args:
-            name: shown to the visitor.
-            data: the file.
+            name: its last part is shown to the visitor.
 
         Raises:
             ValueError: too large, no room, or not a clip; the message is for the visitor.
         """
-        self._check_room(len(data))
-        shown = _shown_name(name)
+        limits = self.library.limits
+        if len(data) > limits.upload_bytes:
+            raise ValueError(
+                f"The file has {len(data) / 1e6:.0f} MB; at most {limits.upload_mb:.0f} MB can be "
+                "uploaded. Cut the clip or make it smaller."
+            )
+        if not self.library.make_room(len(data)):
+            raise ValueError(
+                f"The studio's {limits.quota_gb:g} GB are full; remove clips or finished jobs."
+            )
+        shown = printable(re.split(r"[/\\]", name)[-1], "clip")
         suffix = _suffix(data, shown)
         clips = self.folder / "clips"
         id = secrets.token_hex(16)
@@ -150,11 +150,7 @@ class User:
         return clip
 
     def remove(self, id: str) -> None:
-        """Delete one of this visitor's own clips; jobs that used it keep their results.
-
-        Raises:
-            ValueError: there is none, or it is a shipped one.
-        """
+        """Delete one of this visitor's own clips; jobs that used it keep their results."""
         clip = self.clip(id)
         if clip.shipped:
             raise ValueError(f"{clip.name} came with the package and stays.")
@@ -164,18 +160,6 @@ class User:
     def _clip(self, record: Path) -> Clip:
         entry = json.loads(record.read_text(encoding="utf-8"))
         return Clip(**entry | {"path": record.parent / Path(entry["path"]).name})
-
-    def _check_room(self, size: int) -> None:
-        limits = self.library.limits
-        if size > limits.upload_bytes:
-            raise ValueError(
-                f"The file has {size / 1e6:.0f} MB; at most {limits.upload_mb:.0f} MB can be "
-                "uploaded. Cut the clip or make it smaller."
-            )
-        if not self.library.make_room(size):
-            raise ValueError(
-                f"The studio's {limits.quota_gb:g} GB are full; remove clips or finished jobs."
-            )
 
 
 def shipped_clips() -> list[Clip]:
@@ -187,34 +171,35 @@ def shipped_clips() -> list[Clip]:
 
 
 def folder_size(folder: Path) -> int:
-    """Bytes of the files in a folder and all below it; what vanishes meanwhile counts nothing."""
+    """Bytes of the files in a folder and all below it; what vanishes meanwhile does not count."""
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:
-            try:
+            with suppress(FileNotFoundError):
                 total += os.lstat(os.path.join(parent, name)).st_size
-            except FileNotFoundError:
-                continue
     return total
 
 
-# ----------------------------------------------------------------------------------- what comes in
+def printable(name: str, otherwise: str) -> str:
+    """What is printable of a visitor's name for something."""
+    return "".join(c for c in name if c.isprintable()).strip()[:80] or otherwise
+
 
 _SIGNATURES = {
-    ".mkv": rb"\x1aE\xdf\xa3",  # WebM, too
+    ".mkv": rb"\x1aE\xdf\xa3",  # also WebM
     ".avi": rb"RIFF....AVI ",
     ".webp": rb"RIFF....WEBP",
     ".gif": rb"GIF8[79]a",
     ".png": rb"\x89PNG\r\n\x1a\n",
     ".jpg": rb"\xff\xd8\xff",
-    ".mp4": rb"....(ftyp|moov|mdat|wide|free|skip|pnot)",  # QuickTime's, too
+    ".mp4": rb"....(ftyp|moov|mdat|wide|free|skip|pnot)",  # also QuickTime
 }
-"""How files of each kind begin. The name says nothing: FFmpeg goes by the content, and some of what
-it knows (playlists) would make it open files of this machine."""
+"""How files of each kind begin. The name tells nothing: FFmpeg goes by the content, and some kinds
+that it knows (playlists) would make it open files of this machine."""
 
 
 def _suffix(data: bytes, name: str) -> str:
-    """The suffix that the content asks for."""
+    """The suffix that fits the content."""
     for suffix, beginning in _SIGNATURES.items():
         if re.match(beginning, data[:16], re.DOTALL):
             return suffix
@@ -225,34 +210,16 @@ def _suffix(data: bytes, name: str) -> str:
 
 
 def _checked(path: Path, name: str) -> VideoInfo:
-    """What the file says about itself, after a frame of it was decoded.
-
-    Raises:
-        ValueError: with the visitor's name for it, not ours.
-    """
+    """What the file says about itself after a test; errors use the visitor's name for it."""
     try:
         info = probe(path)
         if info.height * info.width <= LARGEST_PIXELS:
             Video.read(path, FrameChoice(count=1))
             return info
     except Exception as error:
-        # Whatever a decoder stumbles over, for the visitor it is the file.
-        told = str(error).replace(str(path), name) if isinstance(error, ValueError) else "damaged"
-        raise ValueError(f"{name} cannot be read: {told}") from error
+        # Whatever a decoder fails on, for the visitor it is the file.
+        reason = str(error).replace(str(path), name) if isinstance(error, ValueError) else "damaged"
+        raise ValueError(f"{name} cannot be read: {reason}") from error
     raise ValueError(
         f"{name} has frames of {info.width}x{info.height} pixels; at most 7680x4320 can be read."
     )
-
-
-def _shown_name(name: str) -> str:
-    """The last part of a file's name, in printable characters."""
-    last = re.split(r"[/\\]", name)[-1]
-    return "".join(c for c in last if c.isprintable()).strip()[:80] or "clip"
-
-
-def _forget_stale(users: Path) -> None:
-    """Drop the folders of those who came and left nothing."""
-    for folder in users.iterdir():
-        old = time.time() - folder.stat().st_mtime > STALE_S
-        if old and not any(path.is_file() for path in folder.rglob("*")):
-            shutil.rmtree(folder, ignore_errors=True)

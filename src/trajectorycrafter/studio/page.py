@@ -31,7 +31,7 @@ class Page:
     ):
         """
         Args:
-            session: the visitor's; another window of his may show it, too.
+            session: the visitor's; another window may show it, too.
             given: a clip that everybody may see besides the shipped ones, opened first.
         """
         self.desk = desk = Desk(client, session)
@@ -68,17 +68,16 @@ class Page:
         if session.is_open:
             desk.show_clip()
         elif given is not None:
-            # Depth takes its time; the window is there meanwhile.
+            # Depth takes its time; the window is usable meanwhile.
             work = partial(desk.do, partial(self.clips.open, given))
             threading.Thread(target=work, daemon=True).start()
 
     def close(self) -> None:
-        """The window is gone."""
         self.desk.close()
         self._view.close()
 
     def _step(self, name: str) -> None:
-        history = self.desk.session.editor.history
+        history = self.desk.editor.history
         if not (history.undo() if name == "Undo" else history.redo()):
             self.desk.tell("There is nothing further.", "Undo and redo", "gray")
 

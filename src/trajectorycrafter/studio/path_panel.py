@@ -8,7 +8,6 @@ from ..geometry.trajectories import Scale
 from . import drawings
 from .clip_panel import ClipPanel
 from .desk import Desk
-from .editor import Editor
 from .resolving import FORMAT_SUFFIX
 
 RANGES = {
@@ -18,7 +17,7 @@ RANGES = {
     "final focal factor": (0.4, 2.0, 0.05),
     "none": (0.0, 1.0, 1.0),
 }
-"""Least, largest and step of a preset's amount, by its unit."""
+"""Smallest and largest value and step of a preset's amount, by its unit."""
 SCALES: dict[str, Scale] = {"scene units": "scene", "distances to the subject": "radius"}
 
 
@@ -45,7 +44,7 @@ class PathPanel:
             self._sigma = gui.add_slider(
                 "Smooth over", min=1.0, max=30.0, step=1.0, initial_value=6.0
             )
-            self._stabilise = gui.add_button(
+            self._stabilize = gui.add_button(
                 "Stabilise the source", icon=viser.Icon.WAND, color="gray"
             )
         with gui.add_folder("Save the path", expand_by_default=False):
@@ -53,19 +52,15 @@ class PathPanel:
             self._export = gui.add_button(
                 "Download the path", icon=viser.Icon.DOWNLOAD, color="gray"
             )
-        desk.when(self._preset, lambda name: self._editor.choose_preset(name))
+        desk.when(self._preset, lambda name: desk.editor.choose_preset(name))
         desk.when(self._amount, self._resized)
-        desk.when(self._ease, lambda ease: self._editor.edit(ease=ease))
+        desk.when(self._ease, lambda ease: desk.editor.edit(ease=ease))
         desk.when(self._pick, lambda _: self._await_click())
-        desk.when(self._reset, lambda _: self._editor.set_pivot(None))
+        desk.when(self._reset, lambda _: desk.editor.set_pivot(None))
         desk.when(self._import, lambda file: self._imported(file.name, file.content))
         desk.when(self._copy, lambda _: self._copied())
-        desk.when(self._stabilise, lambda _: self._editor.stabilise(self._sigma.value))
+        desk.when(self._stabilize, lambda _: desk.editor.stabilize(self._sigma.value))
         desk.when(self._export, lambda _: self._exported())
-
-    @property
-    def _editor(self) -> Editor:
-        return self._desk.session.editor
 
     def refresh(self) -> None:
         design = self._desk.session.design
@@ -88,11 +83,11 @@ class PathPanel:
         )
 
     def _resized(self, amount: float) -> None:
-        self._editor.edit(self._desk.gesture("amount"), kind="preset", amount=amount)
+        self._desk.editor.edit(self._desk.gesture("amount"), kind="preset", amount=amount)
 
     def _await_click(self) -> None:
         """The next click into the scene chooses the pivot."""
-        desk, editor = self._desk, self._editor  # which needs a clip
+        desk, editor = self._desk, self._desk.editor  # raises unless a clip is open
         scene = desk.client.scene
         desk.tell("Click a point of the scene.", "What it turns about", "blue")
 
@@ -104,7 +99,7 @@ class PathPanel:
             desk.do(lambda: editor.pivot_at(origin, direction, moment))
 
     def _imported(self, name: str, data: bytes) -> None:
-        self._editor.import_path(name, data, SCALES[self._scale.value])
+        self._desk.editor.import_path(name, data, SCALES[self._scale.value])
         self._desk.select(None)
 
     def _copied(self) -> None:
@@ -113,5 +108,5 @@ class PathPanel:
             self._desk.session.copy_camera(clip.path, clip.name, tell)
 
     def _exported(self) -> None:
-        name, data = self._editor.export(self._format.value)
+        name, data = self._desk.editor.export(self._format.value)
         self._desk.client.send_file_download(name, data, save_immediately=True)

@@ -1,23 +1,24 @@
 """From a clip to what the studio shows of it: depth, source cameras, a thinned point cloud.
 
-The one thing a reader would get wrong: depth and cameras are those of the full run, at its size, so
-that a path means the same in both; only the cloud and the pictures are thinned.
+Depth and cameras are those of the full run, at its size, so that a path means the same in both;
+only the cloud and the pictures are thinned.
 """
 
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from ..config.redirect import WINDOW, RedirectSettings
-from ..depth.from_file import read_depth, write_depth
+from ..config.redirect import WINDOW, MachineSettings, RedirectSettings
+from ..depth.from_file import read_depth
 from ..geometry.cameras import Cameras, check_cameras
 from ..job.pipeline import TrajectoryCrafter
 from ..job.plan import planned
@@ -26,6 +27,7 @@ from ..rendering.point_cloud import DynamicPointCloud, lift
 from ..runtime.machine import measured_gflops, pick_device, pick_dtype
 from ..source_cameras import load_source_cameras
 from ..video.clip import Depth, Video
+from ..video.depth_npz import write_depth
 from ..video.reading import probe
 
 THINNING = 2
@@ -34,7 +36,7 @@ KEPT_IN_MEMORY, KEPT_ON_DISK = 2, 12
 """Clips whose clouds, and whose depth, are kept for the next visit."""
 
 Tell = Callable[[str, float], None]
-"""Told a stage and the share of it that is done, 0 to 1."""
+"""Called with a stage and the share of it that is done, 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +70,11 @@ class PreparedClip:
         return self.pictures.shape[1], self.pictures.shape[2]
 
 
-def measured_speed(settings: RedirectSettings) -> float:
-    """Matrix speed of the device that the settings choose, 1e9 operations a second."""
-    device = pick_device(settings.machine.device)
-    return measured_gflops(device, pick_dtype(settings.machine.dtype, device))
+@cache
+def measured_speed(machine: MachineSettings) -> float:
+    """Matrix speed of the chosen device, 1e9 operations a second, measured once per process."""
+    device = pick_device(machine.device)
+    return measured_gflops(device, pick_dtype(machine.dtype, device))
 
 
 def prepare(
@@ -85,7 +88,7 @@ def prepare(
     Args:
         settings: those of the full run.
         store: folder that keeps depth and cameras for the next time.
-        tell: hears how far it is; the share of depth goes by its expected time.
+        tell: the share of depth is taken from its expected time.
 
     Raises:
         ValueError, FileNotFoundError: a clip that cannot be used, as `redirect` says it.
@@ -109,23 +112,22 @@ def prepare(
 def _depth_and_cameras(
     crafter: TrajectoryCrafter, video: Video, file: Path | None, tell: Tell
 ) -> tuple[Depth, Cameras]:
-    """From the store, else estimated and put there."""
+    """Read from the store, else estimated and put there."""
     from ..source_cameras.from_file import CameraFile
 
     if file is not None and file.exists():
         file.touch()
         depth = read_depth(file)
         return depth, CameraFile(file)(video, depth)
-    size = (video.height, video.width)
-    settings = crafter.settings
-    frames, speed = len(video), measured_speed(settings)
+    settings, frames, size = crafter.settings, len(video), (video.height, video.width)
+    speed = measured_speed(settings.machine)
     steps = planned(settings, frames, frames, size, render_only=True, gflops=speed)
     seconds = next((step.seconds for step in steps if step.stage == "depth"), 0.0)
     with _expected("Depth", seconds, tell):
         depth = crafter.depth_estimator(video)
     tell("Source cameras", 0.0)
-    source = load_source_cameras(settings.camera.source)(video, depth)
-    source = check_cameras(source, "source cameras")
+    find = load_source_cameras(settings.camera.source)
+    source = check_cameras(find(video, depth), "source cameras")
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_depth(depth, file, source)
@@ -136,7 +138,7 @@ def _depth_and_cameras(
 
 
 @contextmanager
-def _expected(stage: str, seconds: float, tell: Tell) -> Iterator[None]:
+def _expected(stage: str, seconds: float, tell: Tell) -> Generator[None, None, None]:
     """Tell twice a second which share of its expected time a stage has taken."""
     done = threading.Event()
 
@@ -145,7 +147,7 @@ def _expected(stage: str, seconds: float, tell: Tell) -> Iterator[None]:
         tell(stage, 0.0)
         while not done.wait(0.5):
             waited += 0.5
-            # A stage that takes longer than expected creeps on and never claims to be done.
+            # From 90% on the share slows down, so that a late stage never claims to be done.
             share = waited / seconds if seconds > 0 else 0.0
             tell(stage, share if share < 0.9 else 1 - 0.1 * 0.9 / max(share, 0.9))
 
@@ -172,7 +174,7 @@ def thinned(
             [part[:, chosen] for part in (cloud.points, cloud.colors, cloud.valid, cloud.spacing)]
         )
     points, colors, valid, spacing = (torch.cat(parts) for parts in zip(*moments, strict=True))
-    # Neighbours are farther apart now; the spacing is what closes the surface.
+    # Neighbors are farther apart now; the spacing is what closes the surface.
     cloud = DynamicPointCloud(points, colors, valid, spacing * step)
     rows, columns = chosen // width, chosen % width
     places = torch.stack([(columns + 0.5) / width, (rows + 0.5) / height], dim=1)
@@ -200,10 +202,7 @@ class Preparer:
     """Prepares clips for all visitors, one at a time, and remembers the last ones."""
 
     def __init__(self, store: Path | None):
-        """
-        Args:
-            store: folder for depth and cameras; None keeps them in memory alone.
-        """
+        """Depth and cameras are kept in the folder `store`; None keeps them in memory alone."""
         self._store = store
         self._one_at_a_time = threading.Lock()
         self._kept: OrderedDict[tuple[Path, RedirectSettings], PreparedClip] = OrderedDict()
@@ -214,11 +213,7 @@ class Preparer:
         return file if file is not None and file.exists() else None
 
     def __call__(self, clip: Path, settings: RedirectSettings, tell: Tell) -> PreparedClip:
-        """As `prepare`, or what is remembered.
-
-        Raises:
-            ValueError, FileNotFoundError: as `prepare`.
-        """
+        """As `prepare`, or what is remembered."""
         if self._one_at_a_time.locked():
             tell("Waiting for another clip", 0.0)
         with self._one_at_a_time:

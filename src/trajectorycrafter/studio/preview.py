@@ -1,8 +1,7 @@
 """What the new camera would see, at once, and how much of it has ever been seen.
 
-The one thing a reader would get wrong: "stretched" is found by drawing where in the source frame
-each point came from. Where neighbouring pixels of the new picture come from nearly the same place
-of the source frame, a source pixel is spread over several new ones.
+"Stretched" is found by drawing where in the source frame each point came from: where neighboring
+pixels of the new picture come from nearly the same place, a source pixel is spread over several.
 """
 
 import threading
@@ -20,7 +19,8 @@ from ..rendering.render import Render, render
 from .preparing import PreparedClip
 
 COARSE = 2
-"""The shares are found at half the preview's size."""
+"""The shares are found at half the preview's size: a quarter of the work, and exact enough for a
+percentage."""
 STRETCHED = 0.5
 """Source pixels per new pixel; with fewer a place counts as stretched."""
 HOLE_COLOR, STRETCHED_COLOR = (196, 62, 62), (232, 190, 60)
@@ -34,7 +34,7 @@ class FrameShares:
     stretched: Float[Tensor, " T"]
     """Seen, but from farther away or more from the side than the new camera sees it."""
     holes: Float[Tensor, " T"]
-    """Never seen: what the model has to make up."""
+    """Never seen: what the model has to invent."""
 
 
 class Preview:
@@ -57,10 +57,9 @@ class Preview:
     def picture(
         self, camera: Cameras, moment: int, *, marked: bool = True
     ) -> UInt8[np.ndarray, "h w 3"]:
-        """What one camera sees of one moment of the clip.
+        """What one camera, of any size and the clip's aspect ratio, sees of one source frame.
 
         Args:
-            camera: one, of any size and the clip's aspect ratio.
             marked: color what was never seen, and tint what is stretched.
         """
         view = render(self.clip.cloud[[moment]], camera.resized(*self._size))
@@ -74,12 +73,7 @@ class Preview:
         return pixels
 
     def shares(self, cameras: Cameras, shown: Int[Tensor, " T"]) -> FrameShares:
-        """How much of each output frame is known.
-
-        Args:
-            cameras: one per output frame.
-            shown: the source frame that each shows.
-        """
+        """How much of each output frame is known, from its camera and the source frame it shows."""
         view, stretched = self._stretched(cameras, shown)
         visible = view.visible.float().mean(dim=(1, 2, 3))
         loose = (stretched & view.visible).float().mean(dim=(1, 2, 3))
@@ -103,7 +97,7 @@ def source_density(
         place: column and row in the source frame, in pixels as large as the new ones.
 
     Returns:
-        1 where a pixel's neighbours are not visible, so that nothing is known.
+        1 where a pixel's neighbors are not visible, so that nothing is known.
     """
     right, below = place.diff(dim=3)[:, :, :-1], place.diff(dim=2)[:, :, :, :-1]
     area = (right[:, 0] * below[:, 1] - right[:, 1] * below[:, 0]).abs()
@@ -114,34 +108,34 @@ def source_density(
 
 
 class Latest:
-    """Runs a function in a thread of its own, always on the newest of what it was given.
+    """Runs a function in a thread of its own, always on the newest arguments.
 
     A dragged gizmo gives more poses than can be drawn; all but the newest are dropped.
     """
 
     def __init__(self, work: Callable[..., None]):
         self._work = work
-        self._wanted: tuple | None = None
+        self._wanted: tuple[object, ...] | None = None
         self._busy, self._ended = False, False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
     def __call__(self, *arguments: object) -> None:
-        """Ask for the work on these arguments, in place of any that has not begun."""
+        """Ask for the work on these arguments, instead of any that has not begun."""
         with self._changed:
             self._wanted = arguments
             self._changed.notify_all()
 
     def settle(self, timeout_s: float = 30.0) -> bool:
-        """Wait until nothing is left to do; whether that came in time."""
+        """Wait until nothing is left to do; False if that took too long."""
         with self._changed:
             return self._changed.wait_for(
                 lambda: self._ended or (self._wanted is None and not self._busy), timeout_s
             )
 
     def stop(self) -> None:
-        """Take nothing more; what has begun is finished."""
+        """Accept nothing more; what has begun is finished."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()

@@ -1,7 +1,7 @@
 """How far a job is, from the stages that it names and the seconds they were expected to take.
 
-The one thing a reader would get wrong: the expectation is rough; what counts is that the share of
-the whole only grows, and that the seconds left follow the speed that was seen so far.
+The expectation is rough; what counts is that the share of the whole only grows, and that the
+seconds left follow the speed seen so far.
 """
 
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ from ..job.plan import planned
 from ..job.reshoot import check_run
 from ..runtime.stages import stage_name
 
-# Seconds a pixel and frame of the stages that `plan` leaves out, measured on two cores.
+# Seconds per pixel and frame of the stages that `plan` leaves out, measured on two cores.
 _READ, _CLOUD, _WRITE_RENDER, _WRITE, _COMPARE = 0.06e-6, 0.23e-6, 0.35e-6, 0.27e-6, 0.2e-6
 _UNKNOWN_S = 10.0
-"""Expected of a stage whose cost is not known, such as another's depth estimator."""
+"""For a stage whose cost is not known, such as a plug-in's depth estimator."""
 _NEARLY = 0.95
-"""A stage that takes longer than expected stays at this share of it."""
+"""A stage that takes longer than expected stays at this share, so that its end is still a step."""
 
 
 @dataclass(frozen=True)
@@ -28,22 +28,15 @@ class JobProgress:
     stage: str
     """As `redirect` names it."""
     fraction: float
-    """Of the expected time, 0 to 1."""
+    """Share of the expected time, 0 to 1."""
     seconds_left: float | None
-    """None while nothing is known."""
+    """None until the plan is known."""
 
 
 def expected_seconds(
     clip: Path, settings: RedirectSettings, render_only: bool = False, known_depth: bool = False
 ) -> dict[str, float]:
-    """The stages of a run in their order, and about how many seconds each will take.
-
-    Args:
-        known_depth: whether depth is read from a file instead of being estimated.
-
-    Raises:
-        FileNotFoundError, ValueError: a run that cannot be begun.
-    """
+    """The stages of a run in their order, and about how many seconds each will take."""
     inputs = check_run(clip, settings, render_only=render_only)
     size, frames = inputs.choice.output_size(inputs.info.height, inputs.info.width), inputs.frames
     pixels = frames * size[0] * size[1]
@@ -60,9 +53,10 @@ def expected_seconds(
     if not render_only:
         if "fill" in long:
             stages["fill"] = long["fill"]
-        if settings.generator.family == "released" and settings.generator.prompt is None:
+        released = settings.generator.family == "released"
+        if released and settings.generator.prompt is None:
             stages["caption"] = _UNKNOWN_S
-        pieces = len(windows(frames)) if settings.generator.family == "released" else 1
+        pieces = len(windows(frames)) if released else 1
         for piece in range(pieces):
             stages[stage_name("generate", piece)] = long["generate"] / pieces
         stages["write"] = pixels * _WRITE
@@ -78,30 +72,24 @@ class Track:
     """Seconds of each stage, in their order."""
     stage: str = "start"
     began: float = 0.0
-    """When the present stage began, seconds of any clock."""
+    """When the current stage began, in seconds of any clock."""
     ended: dict[str, float] = field(default_factory=dict)
     """Seconds that the stages before it took."""
     _furthest: float = 0.0
 
     def enter(self, stage: str, now: float) -> None:
-        """The stage before has ended and this one begins."""
         self.ended[self.stage] = now - self.began
         self.stage, self.began = stage, now
 
     def progress(self, now: float) -> JobProgress:
-        """How far it is at this moment."""
         if not self.expected:
             return JobProgress(self.stage, 0.0, None)
         total = sum(self.expected.values())
         passed = [name for name in self.expected if name in self.ended]
-        done = sum(self.expected[name] for name in passed)
-        present = self.expected.get(self.stage, 0.0)
-        done += min(now - self.began, _NEARLY * present)
-        self._furthest = max(self._furthest, min(done / total, 1.0))
-        return JobProgress(self.stage, self._furthest, self._slowness(passed) * (total - done))
-
-    def _slowness(self, passed: list[str]) -> float:
-        """Seconds that an expected second took so far; stages of moments tell nothing."""
         expected = sum(self.expected[name] for name in passed)
         took = sum(self.ended[name] for name in passed)
-        return took / expected if expected > 1 and took > 0 else 1.0
+        done = expected + min(now - self.began, _NEARLY * self.expected.get(self.stage, 0.0))
+        self._furthest = max(self._furthest, min(done / total, 1.0))
+        # Seconds that an expected second took so far; less than one second tells nothing.
+        slowness = took / expected if expected > 1 and took > 0 else 1.0
+        return JobProgress(self.stage, self._furthest, slowness * (total - done))

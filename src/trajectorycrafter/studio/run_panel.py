@@ -1,7 +1,6 @@
 """The tab of full runs: model, speed, prompt, the plan, the queue and its results."""
 
 from html import escape
-from typing import Any
 
 import viser
 
@@ -66,7 +65,7 @@ class RunPanel:
         """What the run will take."""
         session = self._desk.session
         released = session.settings.generator.family == "released"
-        # The other models read no words and have no steps to save.
+        # The other models take no prompt and have no steps to save.
         self._prompt.visible = released
         self._speed.options = tuple(
             n for n, s in SPEEDS.items() if released or s.smaller > 1 or not s.steps
@@ -75,7 +74,7 @@ class RunPanel:
             self._plan.content = drawings.plan_table(session.estimates())
 
     def watch(self) -> None:
-        """Show how the jobs stand, until the window is closed."""
+        """Keep the jobs' cards up to date until the window is closed."""
         while not self._desk.ended.wait(1.0):
             self._desk.attempt(self._show_jobs)
 
@@ -95,11 +94,11 @@ class JobCard:
     """One job in the panel."""
 
     _count = 0
+    """Cards so far; each new one goes to the top."""
 
     def __init__(self, desk: Desk, queue: Queue, job: StudioJob):
         gui = desk.client.gui
-        self._shown: Any = None
-        # The newest is on top.
+        self._shown: object = None
         JobCard._count += 1
         self._folder = gui.add_folder(job.spec.name, order=-JobCard._count)
         with self._folder:
@@ -111,20 +110,18 @@ class JobCard:
         desk.when(self._remove, lambda _: queue.remove(job.id))
 
     def show(self, job: StudioJob) -> None:
-        """How it stands now."""
+        """Update the card, unless nothing has changed."""
         state = (job.state, job.progress, job.message)
         if state == self._shown:
             return
         self._shown = state
-        running, ended = job.state == "running", job.ended
-        self._bar.visible = running
+        self._bar.visible = job.state == "running"
         if job.progress is not None:
             self._bar.value = 100 * min(1.0, max(0.0, job.progress.fraction))
-        self._cancel.visible, self._remove.visible = not ended, ended
+        self._cancel.visible, self._remove.visible = not job.ended, job.ended
         self._about.content = job_html(job)
 
     def remove(self) -> None:
-        """Take it off the page."""
         self._folder.remove()
 
 

@@ -1,7 +1,7 @@
 """The scene in the browser: the cloud of the moment, the source's and the new camera, the keys.
 
-The one thing a reader would get wrong: all moments' points are sent once and then only shown and
-hidden, so that scrubbing costs a message of a few bytes.
+The points of all moments are sent once and then only shown and hidden, so that scrubbing costs a
+message of a few bytes.
 """
 
 import math
@@ -15,16 +15,15 @@ from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from ..geometry.cameras import Cameras
-from ..geometry.transforms import rigid, rigid_inverse
+from ..geometry.cameras import Cameras, rigid, rigid_inverse
 from ..video.pictures import frustum_lines
 from .editing import Design
 from .preparing import PreparedClip
 
 MOST_POINTS = 36_000
-"""Of a moment, in the browser."""
+"""Points of a moment in the browser, where a clip has all its moments in memory."""
 SHOWN_CAMERAS = 7
-"""Pyramids drawn along the path."""
+"""Pyramids drawn along the path; more would hide it."""
 ORANGE, BLUE, GREEN, GRAY = (255, 150, 40), (70, 150, 255), (90, 220, 120), (150, 150, 150)
 
 
@@ -58,8 +57,8 @@ class SceneView:
     ):
         """
         Args:
-            chosen: told the output frame of a key that was clicked.
-            dragged: told the gizmo's world_to_camera, and whether it was let go.
+            chosen: called with the output frame of a key that was clicked.
+            dragged: called with the gizmo's world_to_camera, and whether it was released.
         """
         self._client, self._scene = client, client.scene
         self._chosen, self._dragged = chosen, dragged
@@ -75,7 +74,7 @@ class SceneView:
         client.camera.on_update(lambda _: self.clear_the_view())
 
     def open(self, clip: PreparedClip) -> None:
-        """Forget the clip before, and stand behind the source camera."""
+        """Replace the clip that was shown, and stand behind the source camera."""
         self._scene.reset()
         self._moments, self._keys, self._gizmo, self._shown = {}, {}, None, -1
         self._camera, self._pyramids = None, None
@@ -94,7 +93,7 @@ class SceneView:
         return self._clip
 
     def send(self, moment: int) -> None:
-        """Bring the points of a moment to the browser, hidden, unless they are there."""
+        """Send the points of a moment to the browser, once."""
         clip = self._opened
         if moment in self._moments:
             return
@@ -118,7 +117,7 @@ class SceneView:
         return self._size * thin * float(clip.cloud.spacing[0].median())
 
     def resize_points(self, factor: float) -> None:
-        """Draw points larger or smaller than they lie apart."""
+        """Draw points by this factor larger than the distance between them."""
         self._size = factor
         for cloud in list(self._moments.values()):
             cloud.point_size = self._point_size
@@ -147,13 +146,19 @@ class SceneView:
         )
 
     def show_design(self, design: Design, cameras: Cameras, selected: int | None) -> None:
-        """The new camera's way, its keys, a gizmo on the selected one, and the pivot.
+        """The path from dark to bright, its keys, a gizmo on the selected one, and the pivot.
 
         Args:
             cameras: the design's, one per output frame.
             selected: output frame of a key.
         """
-        self._show_path(cameras)
+        if len(cameras) > 1:
+            self._way("/path/line", cameras, _ramp(len(cameras) - 1), 3.0)
+        chosen = _spread(len(cameras))
+        lines = frustum_lines(cameras[chosen], 0.07 * self._opened.radius)
+        pyramids = self._lines("/path/cameras", lines, _ramp(len(chosen))[:, None], 1.2)
+        self._pyramids = pyramids, cameras.centers[chosen].numpy()
+        self.clear_the_view()
         self._show_keys(design, cameras, selected)
         radius = self._opened.radius
         self._scene.add_icosphere(
@@ -164,16 +169,6 @@ class SceneView:
             cast_shadow=False,
             receive_shadow=False,
         )
-
-    def _show_path(self, cameras: Cameras) -> None:
-        """From dark to bright, with some pyramids on it."""
-        if len(cameras) > 1:
-            self._way("/path/line", cameras, _ramp(len(cameras) - 1), 3.0)
-        chosen = _spread(len(cameras))
-        lines = frustum_lines(cameras[chosen], 0.07 * self._opened.radius)
-        pyramids = self._lines("/path/cameras", lines, _ramp(len(chosen))[:, None], 1.2)
-        self._pyramids = pyramids, cameras.centers[chosen].numpy()
-        self.clear_the_view()
 
     def show_frame(self, cameras: Cameras, frame: int) -> None:
         """The new camera in an output frame."""
@@ -189,7 +184,7 @@ class SceneView:
     def _lines(
         self, name: str, pieces: np.ndarray, colors: np.ndarray, width: float
     ) -> viser.LineSegmentsHandle:
-        """Pieces with two ends each, `... 2 3`, and their colors, `... 3`, which may broadcast."""
+        """Pieces with two ends each, `... 2 3`, and their colors, `... 3`, which broadcast."""
         colors = np.broadcast_to(np.expand_dims(colors, -2), pieces.shape)
         return self._scene.add_line_segments(
             name,
@@ -268,7 +263,7 @@ class SceneView:
         self._gizmo.on_update(self._gizmo_moved)
 
     def _gizmo_moved(self, event: viser.TransformControlsEvent) -> None:
-        # Poses that we set ourselves come back without a client.
+        # A pose that this code has set comes back without a client.
         if event.client is not None:
             pose = pose_of(event.target.wxyz, event.target.position)
             self._dragged(pose, event.phase == "end")
@@ -282,12 +277,13 @@ class SceneView:
                     node.visible = visible
         if self._pyramids is not None:
             pyramids, centers = self._pyramids
-            pyramids.visible = not any(self._in_the_way(centre) for centre in centers)
+            pyramids.visible = not any(self._in_the_way(center) for center in centers)
 
     def _in_the_way(self, position: np.ndarray) -> bool:
+        """Whether the viewport is inside the drawn camera, which would cover everything."""
         try:
             here = self._client.camera.position
-        except AssertionError:
+        except AssertionError:  # raised by viser until the browser has sent its camera
             return False
         return float(np.linalg.norm(position - here)) < 0.2 * self._opened.radius
 

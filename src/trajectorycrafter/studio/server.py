@@ -1,13 +1,14 @@
 """One port for everything: viser's page and websocket, result files, the gallery, comparisons.
 
-The one thing a reader would get wrong: whose a browser is stands in a cookie, which is set
-when it loads the page and comes back with the websocket; `on_visit` hands it to the page's code.
+A browser is known by a cookie, which is set when it loads the page and comes back with the
+websocket; `on_visit` hands the visitor to the page's code.
 """
 
 import asyncio
 import io
+import secrets
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -23,12 +24,12 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from .answers import SAFE_HEADERS, Answer, answer
-from .gate import Gate, Refusal, is_this_machine, new_token
+from .gate import Gate, Refusal, is_this_machine
 from .jobs import Queue
 from .library import Library, User
 
 _DOWNLOAD_S = 1800.0
-"""Time that a download may take over a slow line."""
+"""How long a download may take over a slow line."""
 _visitor: ContextVar[User] = ContextVar("visitor")
 """Whose websocket the running task serves."""
 _starting = threading.Lock()
@@ -62,7 +63,6 @@ class Studio:
         self._guard.open = True
 
     def stop(self) -> None:
-        """Stop serving."""
         self.viser.stop()
 
 
@@ -73,15 +73,12 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8080,
     share: bool = False,
-    label: str | None = None,
 ) -> Studio:
     """Start to serve; the caller starts the queue.
 
     Args:
-        host: address to listen on.
         port: the next free one is taken if it is in use; 0 takes any.
         share: ask every visitor for a token, made now. Must be on unless `host` is this machine.
-        label: at the top of viser's panel.
 
     Raises:
         ValueError: an address that others can reach, without `share`.
@@ -92,11 +89,11 @@ def serve(
             f"--host {host} can be reached from other machines; add --share, which asks visitors "
             "for a token, or leave --host at 127.0.0.1."
         )
-    token = new_token() if share else None
+    token = secrets.token_urlsafe(24) if share else None
     guard = _Guard(Gate(library, token), queue)
     # viser prints an address of its own, which lacks the token.
     with _starting, _guarded(guard) as taken, redirect_stdout(io.StringIO()):
-        server = ViserServer(host=host, port=port, label=label, verbose=False)
+        server = ViserServer(host=host, port=port, verbose=False)
     if not taken:
         server.stop()
         raise RuntimeError(
@@ -154,15 +151,15 @@ class _Guard:
 
 
 @contextmanager
-def _guarded(guard: _Guard) -> Iterator[list[bool]]:
+def _guarded(guard: _Guard) -> Generator[list[bool], None, None]:
     """While this is open, a server that viser starts has the guard before it.
 
-    viser answers HTTP itself and has no place to put more in, nor a check before its websocket. But
-    it starts its server by one call, `websockets.asyncio.server.serve`, whose arguments are
-    websockets' public interface; in here that call is ours.
+    viser answers HTTP itself and can neither be given more answers nor a check before its
+    websocket. But it starts its server by one call, `websockets.asyncio.server.serve`, whose
+    arguments are websockets' public interface; in here that call is ours.
 
     Yields:
-        A list that has something in it once the call was made.
+        A list that is no longer empty once the call was made.
     """
     module = websockets.asyncio.server
     original, taken = module.serve, []
@@ -187,6 +184,6 @@ def _guarded(guard: _Guard) -> Iterator[list[bool]]:
 
 
 def _response(answer: Answer) -> Response:
-    headers = Headers(answer.all_headers())
-    headers["Connection"] = "close"
+    headers = {"Content-Type": answer.kind, "Content-Length": str(len(answer.body))}
+    headers = Headers(headers | SAFE_HEADERS | answer.headers | {"Connection": "close"})
     return Response(answer.status.value, answer.status.phrase, headers, answer.body)

@@ -1,7 +1,7 @@
 """One visitor's work on one clip: everything the page does, without a widget.
 
-The one thing a reader would get wrong: what changes the path is in `editor`, which belongs to the
-clip; a session can open another clip and then has another editor.
+What changes the path is in `editor`, which belongs to the clip; a session that opens another clip
+has another editor.
 """
 
 import json
@@ -34,7 +34,7 @@ class Session:
     def __init__(self, preparer: Preparer, settings: RedirectSettings | None = None):
         """
         Args:
-            preparer: makes clips ready to be looked at; shared by all sessions.
+            preparer: shared by all sessions.
             settings: of the full run; the camera path in them is replaced by the design's.
         """
         self._preparer = preparer
@@ -42,10 +42,7 @@ class Session:
         self._lock = threading.RLock()
         self._opened: tuple[Editor, Preview] | None = None
         self._shares: tuple[Trajectory, FrameShares] | None = None
-        self._gflops: float | None = None
         self.name, self.speed = "", FULL
-
-    # The clip ------------------------------------------------------------------------------------
 
     def open(self, clip: Path, name: str, tell: Tell = lambda stage, share: None) -> None:
         """Make a clip ready and start a new design for it.
@@ -59,11 +56,7 @@ class Session:
             self._shares, self.name = None, name
 
     def change_source(self, source: str, tell: Tell = lambda stage, share: None) -> None:
-        """Find the source cameras another way: static, colmap or file:PATH.
-
-        Raises:
-            ValueError: a clip whose cameras cannot be found so; the earlier ones stay.
-        """
+        """Find the cameras another way: static, colmap, file:PATH; if that raises, these stay."""
         camera = replace(self.settings.camera, source=source)
         settings = replace(self.settings, camera=camera)
         prepared = self._preparer(self.clip.path, settings, tell)
@@ -72,11 +65,7 @@ class Session:
             self.settings, self._shares = settings, None
 
     def copy_camera(self, clip: Path, name: str, tell: Tell = lambda stage, share: None) -> None:
-        """Move as the camera of another video moved, in proportion to the scene.
-
-        Raises:
-            ValueError: a clip whose camera cannot be found; it says what is missing.
-        """
+        """Move as the camera of another video moved, in proportion to the scene."""
         camera = replace(self.settings.camera, source="colmap")
         other = self._preparer(clip, replace(self.settings, camera=camera), tell)
         matrices = other.source.world_to_camera.clone()
@@ -87,7 +76,6 @@ class Session:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is a clip."""
         return self._opened is not None
 
     @property
@@ -98,37 +86,27 @@ class Session:
 
     @property
     def editor(self) -> Editor:
-        """All that changes the path.
-
-        Raises:
-            ValueError: no clip was opened.
-        """
+        """All that changes the path; raises ValueError while no clip is open, as do these:"""
         return self._parts[0]
 
     @property
     def clip(self) -> PreparedClip:
-        """The clip on show; raises as `editor`."""
         return self.editor.clip
 
     @property
     def design(self) -> Design:
-        """As it is now; raises as `editor`."""
         return self.editor.design
 
     @property
     def path(self) -> Trajectory:
-        """What the design stands for; raises as `editor`."""
         return self.editor.path
 
     @property
     def cameras(self) -> Cameras:
-        """The new cameras, one per output frame; raises as `editor`."""
         return self.editor.cameras
 
-    # What is seen --------------------------------------------------------------------------------
-
     def picture(self, frame: int, *, marked: bool = True) -> UInt8[np.ndarray, "h w 3"]:
-        """What the new camera sees in an output frame."""
+        """What the new camera sees in an output frame, as `Preview.picture`."""
         current = self.editor.current
         moment = int(current.path.source_frame[frame])
         return self._parts[1].picture(current.cameras[[frame]], moment, marked=marked)
@@ -146,31 +124,27 @@ class Session:
         return self._shares[1]
 
     def warnings(self) -> list[str]:
-        """Where the path leaves what a model can be expected to do, a sentence each."""
+        """A sentence for each way in which the path asks for more than can be expected."""
         return path_warnings(self.path, self.clip, self.shares())
 
     def estimates(self) -> list[Estimate]:
         """Seconds and memory of the full run's stages on this machine."""
-        if self._gflops is None:
-            self._gflops = measured_speed(self.settings)
         settings, frames = self.run_settings, (len(self.clip), self.design.frames)
-        steps = planned(settings, *frames, self.result_size, gflops=self._gflops)
+        speed = measured_speed(settings.machine)
+        steps = planned(settings, *frames, self.result_size, gflops=speed)
         if self._preparer.known_depth(self.clip.path, settings) is None:
             return steps
         return [step for step in steps if step.stage != "depth"]
 
-    # The full run --------------------------------------------------------------------------------
-
     def choose_run(self, **changes: Any) -> None:
-        """Change the generator's settings: model, prompt, steps, seed, ..."""
+        """Change fields of `GeneratorSettings`."""
         generator = replace(self.settings.generator, **changes)
         self.settings = replace(self.settings, generator=generator)
 
     def choose_speed(self, name: str) -> None:
         """How much of the quality is given for time, one of `SPEEDS`."""
-        speed = SPEEDS[name]
         self.speed = name
-        self.choose_run(steps=speed.steps if self._released else None)
+        self.choose_run(steps=SPEEDS[name].steps if self._released else None)
 
     @property
     def _released(self) -> bool:
@@ -182,7 +156,10 @@ class Session:
         source, smaller = self.clip.source, SPEEDS[self.speed].smaller
         if smaller == 1 or self._released:
             return source.height, source.width
-        return tuple(max(2, round(n / smaller / 16)) * 16 for n in (source.height, source.width))  # pyright: ignore[reportReturnType]
+        height, width = (
+            max(2, round(n / smaller / 16)) * 16 for n in (source.height, source.width)
+        )
+        return height, width
 
     @property
     def run_settings(self) -> RedirectSettings:

@@ -5,13 +5,19 @@ import viser
 from . import drawings
 from .desk import Desk
 from .editing import TimeKind
-from .editor import Editor
 
 KINDS: dict[str, TimeKind] = {
     "as the path says": "clip",
     "frozen (bullet time)": "freeze",
     "by the keys": "keys",
     "by a curve": "curve",
+}
+
+HINTS: dict[TimeKind, str] = {
+    "clip": "Time passes as in the clip, or as an imported path or preset has it.",
+    "freeze": "Time stands still while the camera moves.",
+    "keys": "Every key shows the moment that it was captured at (tab Keys, Source frame).",
+    "curve": "Move the timeline to a frame, then choose which source frame it shows.",
 }
 
 
@@ -31,31 +37,23 @@ class TimePanel:
         desk.when(self._kind, self._chosen)
         desk.when(self._moment, self._held)
         desk.when(self._here, self._pointed)
-        desk.when(self._smooth, lambda smooth: self._editor.set_time("curve", smooth=smooth))
-        desk.when(
-            self._delete, lambda _: self._editor.change(lambda d: d.without_point(desk.frame))
-        )
-
-    @property
-    def _editor(self) -> Editor:
-        return self._desk.session.editor
+        desk.when(self._smooth, lambda smooth: desk.editor.set_time("curve", smooth=smooth))
+        desk.when(self._delete, lambda _: desk.editor.change(lambda d: d.without_point(desk.frame)))
 
     def _chosen(self, words: str) -> None:
-        kind = KINDS[words]
-        if kind == "freeze":
-            # What is on show is what will stand still.
-            moment = int(self._editor.path.source_frame[self._desk.frame])
-            self._editor.set_time(kind, moment=moment)
+        kind, editor = KINDS[words], self._desk.editor
+        if kind == "freeze":  # at the moment on show
+            editor.set_time(kind, moment=int(editor.path.source_frame[self._desk.frame]))
         else:
-            self._editor.set_time(kind)
+            editor.set_time(kind)
 
     def _held(self, moment: int) -> None:
         gesture = self._desk.gesture("moment")
-        self._editor.set_time(self._editor.design.time.kind, gesture, moment=moment)
+        self._desk.editor.set_time(self._desk.editor.design.time.kind, gesture, moment=moment)
 
     def _pointed(self, source: int) -> None:
         frame, gesture = self._desk.frame, self._desk.gesture(f"point {self._desk.frame}")
-        self._editor.change(lambda d: d.with_point(frame, source), gesture)
+        self._desk.editor.change(lambda d: d.with_point(frame, source), gesture)
 
     def show_frame(self) -> None:
         session, frame = self._desk.session, self._desk.frame
@@ -79,11 +77,3 @@ class TimePanel:
         self._moment.value = min(design.time.moment, last)
         self._smooth.value = design.time.smooth
         self._hint.content = drawings.said(HINTS[kind])
-
-
-HINTS: dict[TimeKind, str] = {
-    "clip": "Time passes as in the clip, or as an imported path or preset has it.",
-    "freeze": "Time stands still while the camera moves.",
-    "keys": "Every key shows the moment that it was captured at (tab Keys, Source frame).",
-    "curve": "Move the timeline to a frame, then choose which source frame it shows.",
-}

@@ -1,12 +1,12 @@
 """Uploads that are too large are refused when they are announced, not when they have arrived.
 
 The one thing a reader would get wrong: viser collects an upload in memory before it tells anybody,
-so the limit has to stand before viser's own handlers. What a client announces is not believed: what
-arrives is counted, too.
+so the limit has to be checked before viser's own handlers. What a client announces is not trusted:
+what arrives is counted, too.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import viser
 from viser import _messages as messages
@@ -15,19 +15,20 @@ from viser import _messages as messages
 def limit_uploads(
     client: viser.ClientHandle, most_bytes: int, refuse: Callable[[str], object]
 ) -> None:
-    """Let a browser window upload at most so much at a time.
+    """Limit what a browser window uploads at a time.
 
     Args:
-        most_bytes: of all uploads of the window that are on their way.
-        refuse: hears why an upload is not taken.
+        most_bytes: all unfinished uploads of the window together.
+        refuse: called with the reason if an upload is not accepted.
     """
-    gui, connection = client.gui, client._websock_connection
+    # viser has no public place for a limit; what is used of its private parts has no types.
+    gui, connection = cast(Any, client.gui), cast(Any, client)._websock_connection
     theirs = gui._handle_file_transfer_start, gui._handle_file_transfer_part
     left: dict[str, int] = {}
     """Bytes that may still come, by upload."""
 
     def end(message: Any) -> None:
-        # The browser waits for its parts to be taken; this ends its progress bar.
+        # The browser waits until its parts are acknowledged; this ends its progress bar.
         connection.queue_message(
             messages.FileTransferPartAck(
                 source_component_uuid=message.source_component_uuid,
@@ -64,7 +65,7 @@ def limit_uploads(
         if left[transfer] == 0:
             del left[transfer]
 
-    connection.unregister_handler(messages.FileTransferStartUpload, theirs[0])
-    connection.register_handler(messages.FileTransferStartUpload, start)
-    connection.unregister_handler(messages.FileTransferPart, theirs[1])
-    connection.register_handler(messages.FileTransferPart, part)
+    kinds = (messages.FileTransferStartUpload, messages.FileTransferPart)
+    for kind, before, now in zip(kinds, theirs, (start, part), strict=True):
+        connection.unregister_handler(kind, before)
+        connection.register_handler(kind, now)

@@ -18,11 +18,11 @@ JPEG_QUALITY = 80
 WIDTH = 366
 """Pixels; a preview of the default size fills it."""
 FASTEST_PLAY = 12.0
-"""Frames a second that the play button shows at most."""
+"""Most frames a second while playing; each is rendered, encoded and sent."""
 
 
 class ViewPanel:
-    """The picture, and when it is."""
+    """The picture and its place in time."""
 
     def __init__(self, desk: Desk):
         self._desk = desk
@@ -85,7 +85,7 @@ class ViewPanel:
         self._button.icon = viser.Icon.PLAYER_PAUSE if playing else viser.Icon.PLAYER_PLAY
 
     def run(self) -> None:
-        """Let the frames pass while the visitor plays them, until the window is closed."""
+        """Advance the frame while the visitor plays, until the window is closed."""
         desk = self._desk
         while not desk.ended.is_set():
             if not self._playing.wait(0.2):
@@ -97,11 +97,10 @@ class ViewPanel:
             desk.ended.wait(max(0.0, pause - (time.monotonic() - began)))
 
     def close(self) -> None:
-        """The window is gone."""
         self._find_shares.stop()
 
 
 def enlarged(picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "H W 3"]:
-    """A small picture with larger pixels, so that it fills the panel."""
+    """The picture with its pixels repeated, so that it fills the panel."""
     factor = max(1, round((WIDTH - 30) / picture.shape[1]))
     return picture.repeat(factor, 0).repeat(factor, 1) if factor > 1 else picture

@@ -3,6 +3,9 @@
 The one thing a reader would get wrong: outside this package every camera is OpenCV (x right, y
 down, z forward) and world_to_camera; in here the common form is camera_to_world in float64, and
 each format turns its own axes and units into that and back (table in `docs/use/trajectories.md`).
+
+Every `read` raises a ValueError that names the line or JSON path of what is missing or wrong, every
+`encode` one for a path that the format cannot hold.
 """
 
 import math
@@ -29,9 +32,8 @@ from . import (
     tum,
     vista4d,
 )
-from .checks import existing, wrong
-from .detection import detect_format, format_of_suffix
-from .formats import FORMATS, TrajectoryFormat
+from .checks import FORMATS, TrajectoryFormat, existing, wrong
+from .detection import detect_format
 from .own_json import keyframes_as_json
 from .recorded import Recorded, as_cameras, concrete, orthonormal
 
@@ -44,6 +46,16 @@ __all__ = [
     "read_trajectory",
     "write_trajectory",
 ]
+
+
+FORMAT_OF_SUFFIX: dict[str, TrajectoryFormat] = {
+    ".json": "json",
+    ".npz": "vista4d",
+    ".tum": "tum",
+    ".txt": "released",
+    "": "colmap",
+}
+"""What is written where the caller names no format; without a suffix, into a folder."""
 
 
 def read_trajectory(
@@ -62,7 +74,7 @@ def read_trajectory(
     Args:
         frames: output frames; None = as many as the file has (for the released text file: as many
             as its longest line). Cameras are resampled by slerp and spline.
-        format: None = told from name and content.
+        format: None = by `detect_format`.
         world: "first_camera" copies the motion, so that it starts at the first source camera;
             "file" keeps the poses, which then must share the source cameras' world. The formats
             `released` and `json` say it themselves.
@@ -147,31 +159,29 @@ def write_trajectory(
     """Write a camera path; the file appears whole or not at all.
 
     Args:
-        format: None = from the suffix: .json json, .npz vista4d, .tum tum, .txt released, no suffix
-            colmap (a folder).
+        format: None = from the suffix, see `FORMAT_OF_SUFFIX`.
 
     Raises:
-        ValueError: as `encode_trajectory`.
+        ValueError: as `encode_trajectory`, or a suffix that names no format.
     """
     path = Path(path)
-    format = format or format_of_suffix(path)
+    format = format or FORMAT_OF_SUFFIX.get(path.suffix)
+    if format is None:
+        suffixes = ", ".join(FORMAT_OF_SUFFIX)
+        raise wrong(f"{path}", f"a suffix of {suffixes}, or the argument format", path.suffix)
     content = encode_trajectory(trajectory, format, fps=fps, plain=path.suffix == ".txt")
     files = content if isinstance(content, dict) else {"": content}
     for name, data in files.items():
-        # `path / ""` is the path itself.
-        _write_whole(path / name, data)
+        file = path / name if name else path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # As `runtime.files.whole`, which this room, importing nothing of ours, does without.
+        partial = file.with_name(f".partial.{file.name}")
+        try:
+            partial.write_bytes(data)
+            os.replace(partial, file)
+        finally:
+            partial.unlink(missing_ok=True)
     return path
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    """As `runtime.files.whole`, which this package, importing nothing of ours, does without."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial.{path.name}")
-    try:
-        partial.write_bytes(data)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def encode_trajectory(
@@ -220,10 +230,7 @@ def encode_trajectory(
 
 
 def _read_recorded(
-    path: Path,
-    format: TrajectoryFormat,
-    camera: str | None,
-    size: tuple[int, int] | None,
+    path: Path, format: TrajectoryFormat, camera: str | None, size: tuple[int, int] | None
 ) -> Recorded:
     readers: dict[TrajectoryFormat, Callable[[Path], Recorded]] = {
         "nerfstudio": nerfstudio.read_path,

@@ -20,8 +20,8 @@ from .checks import (
     table_lines,
     wrong,
 )
-from .readable_json import as_json
-from .recorded import OPENGL, Recorded, camera_to_world_of, pinhole, square_centred_focal
+from .own_json import as_json
+from .recorded import OPENGL, Recorded, camera_to_world_of, pinhole, square_centered_focal
 
 BLENDER_FORMAT = "blender-camera"
 
@@ -30,11 +30,7 @@ _Z_UP = np.array([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
 
 
 def read(path: Path) -> Recorded:
-    """The cameras of a file; one that is not .json is text without a lens.
-
-    Raises:
-        ValueError: names the line or JSON path of what is missing or wrong.
-    """
+    """The cameras of a file; one that is not .json is text without a lens."""
     if path.suffix != ".json":
         rows = number_rows(table_lines(path), 16, path, "matrix_world row by row")
         return Recorded(_Z_UP.T @ rows.reshape(-1, 4, 4) @ OPENGL)
@@ -58,15 +54,11 @@ def read(path: Path) -> Recorded:
 
 
 def encode(cameras: Cameras, plain: bool) -> str:
-    """Cameras as JSON, or as plain text, without the lens.
-
-    Raises:
-        ValueError: pixels that are not square or a principal point off the center, in JSON.
-    """
+    """Cameras as JSON, or as plain text, without the lens."""
     matrices = _Z_UP @ camera_to_world_of(cameras) @ OPENGL
     if plain:
         return "".join(" ".join(f"{x:.9g}" for x in m.reshape(-1)) + "\n" for m in matrices)
-    angle = 2 * np.arctan(cameras.width / 2 / square_centred_focal(cameras, "blender", "json"))
+    angle = 2 * np.arctan(cameras.width / 2 / square_centered_focal(cameras, "blender", "json"))
     frames = [
         {"matrix_world": matrix.tolist(), "angle_x": float(angle[i])}
         for i, matrix in enumerate(matrices)

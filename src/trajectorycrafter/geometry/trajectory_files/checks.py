@@ -1,17 +1,31 @@
-"""Reading text, JSON and numbers so that a mistake in a file is named where it stands.
+"""The formats' names, and reading so that a mistake in a file is named where it stands.
 
-The one thing a reader would get wrong: `where` is written for people, the path and then the line or
-the JSON path; every check takes it, and each adds the field it looks at.
+Every check takes `where`, written for people: the path, then the line or the JSON path. Each adds
+the field it looks at, and raises a ValueError that names it.
 """
 
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
-from .formats import FORMATS
+TrajectoryFormat = Literal[
+    "json",
+    "released",
+    "nerfstudio",
+    "transforms",
+    "realestate10k",
+    "colmap",
+    "tum",
+    "vista4d",
+    "recammaster",
+    "blender",
+]
+"""The formats as callers name them: "json" is our own, other JSON is named after its origin."""
+
+FORMATS: tuple[str, ...] = get_args(TrajectoryFormat)
 
 
 def wrong(where: str, expected: str, got: str) -> ValueError:
@@ -20,23 +34,15 @@ def wrong(where: str, expected: str, got: str) -> ValueError:
 
 
 def existing(path: str | Path) -> Path:
-    """The path itself.
-
-    Raises:
-        FileNotFoundError: nothing is there.
-    """
-    path = Path(path)
+    """The path with `~` expanded. Raises FileNotFoundError if nothing is there."""
+    path = Path(path).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"No trajectory file at {path}.")
     return path
 
 
 def read_text(path: Path) -> str:
-    """The text of a file.
-
-    Raises:
-        ValueError: binary data.
-    """
+    """The text of a file that is not binary."""
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -47,11 +53,7 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds.
-
-    Raises:
-        ValueError: not JSON; names line and column.
-    """
+    """What a JSON file holds; an error names line and column."""
     try:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
@@ -69,14 +71,10 @@ def table_lines(path: Path) -> list[tuple[int, list[str]]]:
 def number_rows(
     lines: list[tuple[int, list[str]]], columns: int, path: Path, names: str
 ) -> np.ndarray:
-    """The numbers of table lines that all have `columns` fields; `names` says which they are.
-
-    Raises:
-        ValueError: no lines, a wrong count, something that is no finite number.
-    """
+    """The numbers of table lines that all have `columns` fields; `names` says which they are."""
     if not lines:
         raise wrong(str(path), f"lines of {columns} numbers ({names})", "none")
-    rows = []
+    rows: list[list[float]] = []
     for number, words in lines:
         where = f"{path}, line {number}"
         if len(words) != columns:
@@ -86,11 +84,7 @@ def number_rows(
 
 
 def increasing(times: np.ndarray, lines: list[tuple[int, list[str]]], path: Path) -> np.ndarray:
-    """The times themselves, one per line.
-
-    Raises:
-        ValueError: a time that is not later than the one before.
-    """
+    """The times, one per line, each later than the one before."""
     bad = np.flatnonzero(np.diff(times) <= 0)
     if bad.size:
         i = int(bad[0]) + 1
@@ -101,11 +95,7 @@ def increasing(times: np.ndarray, lines: list[tuple[int, list[str]]], path: Path
 
 
 def finite_number(word: str, where: str, column: int) -> float:
-    """The number that a word says; `column` counts from 1.
-
-    Raises:
-        ValueError: no finite number.
-    """
+    """The number that a word says; an error names `column`, which counts from 1."""
     try:
         number = float(word)
     except ValueError:
@@ -116,14 +106,10 @@ def finite_number(word: str, where: str, column: int) -> float:
 
 
 def check_keys(entry: Any, kinds: dict[str, type], where: str) -> None:
-    """Accept an object with these keys only and values of their types, or null.
-
-    Raises:
-        ValueError: no object, an unknown key, a value of another type.
-    """
+    """Check that this is an object with these keys only, and their types or null in them."""
     if not isinstance(entry, dict):
         raise wrong(where, "an object", type(entry).__name__)
-    for name, value in entry.items():
+    for name, value in cast(dict[str, Any], entry).items():
         if name not in kinds:
             raise wrong(where, f"keys of {', '.join(kinds)}", f"key {name!r}")
         kind = kinds[name]
@@ -136,11 +122,7 @@ def check_keys(entry: Any, kinds: dict[str, type], where: str) -> None:
 
 
 def required(entry: Any, name: str, where: str) -> Any:
-    """The value of a key.
-
-    Raises:
-        ValueError: no object, or it has no such key.
-    """
+    """The value of a key that an object must have."""
     if not isinstance(entry, dict) or name not in entry:
         got = f"keys {sorted(entry)[:8]}" if isinstance(entry, dict) else type(entry).__name__
         raise wrong(f"{where}.{name}", "a value", got)
@@ -148,20 +130,12 @@ def required(entry: Any, name: str, where: str) -> Any:
 
 
 def required_number(entry: Any, name: str, where: str) -> float:
-    """The finite number of a key.
-
-    Raises:
-        ValueError: the key is missing or holds something else.
-    """
+    """The finite number of a key that an object must have."""
     return float(finite_numbers(required(entry, name, where), (), f"{where}.{name}"))
 
 
 def camera_entries(document: Any, name: str, path: Path) -> list[Any]:
-    """The list of cameras under a key of the whole document.
-
-    Raises:
-        ValueError: no such key, no list, an empty list.
-    """
+    """The cameras under a key of the document, at least one."""
     entries = required(document, name, f"{path}: $")
     if not isinstance(entries, list) or not entries:
         raise wrong(f"{path}: $.{name}", "a list with at least one camera", repr(entries)[:40])
@@ -172,18 +146,17 @@ def finite_numbers(value: Any, shape: tuple[int, ...], where: str) -> np.ndarray
     """Finite numbers of a shape (-1 = any count above 0); an error names the first bad one."""
     if isinstance(value, list):
         _check_leaves(value, where)
+    expected = "x".join("N" if n == -1 else str(n) for n in shape) or "a single number"
     try:
         array = np.asarray(value, dtype=np.float64)
     except (ValueError, TypeError) as error:
-        expected = f"numbers of shape {_shape_text(shape)}"
-        raise wrong(where, expected, f"{str(value)[:40]!r}") from error
+        raise wrong(where, f"numbers of shape {expected}", f"{str(value)[:40]!r}") from error
     fits = array.ndim == len(shape) and all(
         want in (-1, got) and got > 0 for want, got in zip(shape, array.shape, strict=True)
     )
     if not fits:
-        raise wrong(
-            where, f"numbers of shape {_shape_text(shape)}", f"shape {_shape_text(array.shape)}"
-        )
+        got = "x".join(map(str, array.shape)) or "a single number"
+        raise wrong(where, f"numbers of shape {expected}", f"shape {got}")
     if not np.isfinite(array).all():
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise wrong(where + "".join(f"[{i}]" for i in index), "a finite number", str(array[index]))
@@ -196,7 +169,3 @@ def _check_leaves(value: list[Any], where: str) -> None:
             _check_leaves(item, f"{where}[{i}]")
         elif not isinstance(item, int | float) or isinstance(item, bool):
             raise wrong(f"{where}[{i}]", "a number", repr(item)[:40])
-
-
-def _shape_text(shape: tuple[int, ...]) -> str:
-    return "x".join("N" if size == -1 else str(size) for size in shape) or "a single number"

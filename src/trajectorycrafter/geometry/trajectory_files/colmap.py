@@ -32,11 +32,7 @@ _Lens = tuple[np.ndarray, tuple[int, int]]
 
 
 def read(path: Path) -> Recorded:
-    """The cameras of a model: its folder, one of its files, or a folder with sparse/0 in it.
-
-    Raises:
-        ValueError: no model there; names the line or byte of what is wrong.
-    """
+    """The cameras of a model: its folder, one of its files, or a folder with sparse/0 in it."""
     folder = path if path.is_dir() else path.parent
     folders = [folder, folder / "sparse" / "0", folder / "sparse"]
     for candidate in folders:

@@ -1,8 +1,5 @@
-"""Telling the format of a file: from name and content to read, from the suffix to write.
-
-The one thing a reader would get wrong: a suffix does not name a format when reading. Five formats
-are JSON and four are plain text, so their keys and the count of their columns decide.
-"""
+"""The format of a file, told from its name and content: four formats are plain text and five are
+JSON, so the count of columns and the keys decide."""
 
 import math
 import re
@@ -10,18 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from .blender import BLENDER_FORMAT
-from .checks import existing, read_json, read_text, wrong
-from .formats import TrajectoryFormat
+from .checks import TrajectoryFormat, existing, read_json, table_lines, wrong
 from .own_json import JSON_FORMAT
 
 
 def detect_format(path: str | Path) -> TrajectoryFormat:
-    """The format of a file, told from its name and content.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: nothing that we know; the message lists what we do.
-    """
+    """The format. Raises FileNotFoundError, or ValueError for a file of no format that we know."""
     path = existing(path)
     if path.is_dir() or path.name in ("images.txt", "images.bin", "cameras.txt", "cameras.bin"):
         return "colmap"
@@ -29,7 +20,7 @@ def detect_format(path: str | Path) -> TrajectoryFormat:
         return "vista4d"
     if path.suffix == ".json":
         return _json_kind(read_json(path), path)
-    return _text_kind(read_text(path), path)
+    return _text_kind(path)
 
 
 def _json_kind(document: Any, path: Path) -> TrajectoryFormat:
@@ -49,14 +40,14 @@ def _json_kind(document: Any, path: Path) -> TrajectoryFormat:
     )
 
 
-def _text_kind(text: str, path: Path) -> TrajectoryFormat:
-    lines = [line.split() for line in text.splitlines() if line.strip() and line[0] != "#"]
+def _text_kind(path: Path) -> TrajectoryFormat:
+    lines = [words for _, words in table_lines(path)]
     if lines and lines[0][0].startswith("http"):
         return "realestate10k"
     widths = {len(line) for line in lines}
     columns = widths.pop() if len(widths) == 1 else 0
     # Three lines of eight numbers can be either; a pose ends in a quaternion of length 1.
-    if columns == 8 and (len(lines) != 3 or all(_unit(line[4:]) for line in lines)):
+    if columns == 8 and (len(lines) != 3 or all(_is_unit(line[4:]) for line in lines)):
         return "tum"
     if len(lines) == 3 and columns not in (16, 19):
         return "released"
@@ -69,28 +60,8 @@ def _text_kind(text: str, path: Path) -> TrajectoryFormat:
     )
 
 
-def _unit(words: list[str]) -> bool:
+def _is_unit(words: list[str]) -> bool:
     try:
         return abs(math.hypot(*map(float, words)) - 1) < 1e-3
     except ValueError:
         return False
-
-
-def format_of_suffix(path: Path) -> TrajectoryFormat:
-    """The format to write if the caller names none.
-
-    Raises:
-        ValueError: a suffix that names none.
-    """
-    known: dict[str, TrajectoryFormat] = {
-        ".json": "json",
-        ".npz": "vista4d",
-        ".tum": "tum",
-        ".txt": "released",
-        "": "colmap",
-    }
-    if path.suffix not in known:
-        raise wrong(
-            f"{path}", f"a suffix of {', '.join(known)}, or the argument format", path.suffix
-        )
-    return known[path.suffix]

@@ -13,8 +13,8 @@ import numpy as np
 
 from ..cameras import Cameras
 from .checks import camera_entries, finite_numbers, read_json, required, required_number, wrong
-from .readable_json import as_json
-from .recorded import OPENGL, Recorded, camera_to_world_of, pinhole, square_centred_focal
+from .own_json import as_json
+from .recorded import OPENGL, Recorded, camera_to_world_of, pinhole, square_centered_focal
 
 logger = logging.getLogger(__name__)
 
@@ -22,11 +22,7 @@ _DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")
 
 
 def read_path(path: Path) -> Recorded:
-    """The cameras of a camera path, camera_path.json.
-
-    Raises:
-        ValueError: names the JSON path of what is missing or wrong.
-    """
+    """The cameras of a camera path, camera_path.json."""
     document = read_json(path)
     entries = camera_entries(document, "camera_path", path)
     size = (
@@ -47,12 +43,8 @@ def read_path(path: Path) -> Recorded:
 
 
 def encode_path(cameras: Cameras, fps: float) -> str:
-    """A camera path for the viewer.
-
-    Raises:
-        ValueError: pixels that are not square or a principal point off the center.
-    """
-    fy = square_centred_focal(cameras, "nerfstudio", "transforms")
+    """A camera path for the viewer."""
+    fy = square_centered_focal(cameras, "nerfstudio", "transforms")
     fov = np.degrees(2 * np.arctan(cameras.height / 2 / fy))
     document = {
         "camera_type": "perspective",
@@ -76,11 +68,7 @@ def encode_path(cameras: Cameras, fps: float) -> str:
 
 
 def read_transforms(path: Path) -> Recorded:
-    """The cameras of transforms.json, in the order of their file names.
-
-    Raises:
-        ValueError: names the JSON path of what is missing or wrong; pictures of several sizes.
-    """
+    """The cameras of transforms.json, in the order of their file names."""
     document = read_json(path)
     entries = camera_entries(document, "frames", path)
     indexed = list(enumerate(entries))

@@ -4,8 +4,9 @@ The one thing a reader would get wrong: `frames` in the file is the count its ke
 made for; read with another count, their moments scale and cameras are resampled.
 """
 
+import json
 from collections.abc import Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,11 +18,9 @@ from ..interpolation import Interpolation, resample_cameras
 from ..keyframes import Keyframe, key_times
 from ..trajectories import Lens, PanUnit, RelativeTo, Scale, Trajectory
 from .checks import check_keys, finite_numbers, read_json, wrong
-from .readable_json import as_json
 
 JSON_FORMAT = "trajectorycrafter-trajectory"
 JSON_VERSION = 1
-_DEFAULT = Keyframe()
 _JSON_KEYS = {
     "format": str,
     "version": int,
@@ -38,11 +37,7 @@ _JSON_KEYS = {
 
 
 def read(path: Path, frames: int | None) -> Trajectory:
-    """A trajectory from our JSON; `frames` None = as many as the file says.
-
-    Raises:
-        ValueError: names the JSON path, what was expected and what came.
-    """
+    """A trajectory from our JSON; `frames` None = as many as the file says."""
     document = read_json(path)
     check_keys(document, _JSON_KEYS, f"{path}: $")
     if document.get("format") != JSON_FORMAT:
@@ -84,11 +79,7 @@ def read(path: Path, frames: int | None) -> Trajectory:
 
 
 def read_keyframes(path: Path) -> list[Keyframe]:
-    """The keyframes of our JSON as they stand in it, each with its moment as `time`.
-
-    Raises:
-        ValueError: names the JSON path, what was expected and what came.
-    """
+    """The keyframes of our JSON as they stand in it, each with its moment as `time`."""
     document = read_json(path)
     keyframes = _read_keyframes(document, int(document.get("frames", 1)), path)
     if not keyframes:
@@ -99,7 +90,7 @@ def read_keyframes(path: Path) -> list[Keyframe]:
 
 def _read_keyframes(document: dict[str, Any], own: int, path: Path) -> list[Keyframe]:
     """Keyframes with their moments as times, so that they serve any number of output frames."""
-    keyframes = []
+    keyframes: list[Keyframe] = []
     names = {f.name: (int if f.name.endswith("frame") else float) for f in fields(Keyframe)}
     for i, entry in enumerate(document.get("keyframes") or []):
         where = f"{path}: $.keyframes[{i}]"
@@ -146,9 +137,9 @@ def _check_choice(entry: dict[str, Any], name: str, kind: Any, where: str) -> No
 
 def encode(value: Trajectory | Cameras) -> str:
     """A trajectory, or cameras in their own world, as our JSON."""
-    trajectory = value
-    if isinstance(trajectory, Cameras):
-        trajectory = Trajectory.from_cameras(trajectory, relative_to="world")
+    trajectory = (
+        Trajectory.from_cameras(value, relative_to="world") if isinstance(value, Cameras) else value
+    )
     document: dict[str, Any] = {
         "format": JSON_FORMAT,
         "version": JSON_VERSION,
@@ -161,24 +152,15 @@ def encode(value: Trajectory | Cameras) -> str:
         document["anchor"] = trajectory.anchor
     if trajectory.reference_frames is not None:
         document["reference_frames"] = trajectory.reference_frames.tolist()
-    if trajectory.moves:
-        # One key per frame: linear interpolation between neighbors gives back the very numbers.
-        plays = torch.equal(trajectory.source_frame, torch.arange(len(trajectory)))
-        names = ("elevation_deg", "azimuth_deg", "dolly", "zoom", "roll_deg")
-        columns = [getattr(trajectory, name).tolist() for name in names]
-        moments, pan = trajectory.source_frame.tolist(), trajectory.pan.tolist()
-        document["keyframes"] = [
-            _keyframe_entry(
-                Keyframe(
-                    frame=frame,
-                    **dict(zip(names, numbers, strict=True)),
-                    right=pan[frame][0],
-                    up=pan[frame][1],
-                    source_frame=None if plays else moments[frame],
-                )
-            )
-            for frame, numbers in enumerate(zip(*columns, strict=True))
-        ]
+    # One key per frame: linear interpolation between neighbors gives back the very numbers.
+    names = ("elevation_deg", "azimuth_deg", "dolly", "zoom", "roll_deg")
+    columns = {name: getattr(trajectory, name).tolist() for name in names}
+    columns |= {"right": trajectory.pan[:, 0].tolist(), "up": trajectory.pan[:, 1].tolist()}
+    if not torch.equal(trajectory.source_frame, torch.arange(len(trajectory))):
+        columns["source_frame"] = trajectory.source_frame.tolist()
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    if any(Keyframe(**row) != Keyframe() for row in rows):
+        document["keyframes"] = [Keyframe(frame=frame, **row) for frame, row in enumerate(rows)]
     if trajectory.absolute is not None:
         cameras = trajectory.absolute
         document["cameras"] = {
@@ -201,11 +183,7 @@ def keyframes_as_json(
     relative_to: RelativeTo = "shown_frame",
     ease: bool = False,
 ) -> str:
-    """Keyframes as our JSON; `read_trajectory` runs `Trajectory.from_keyframes` on them.
-
-    Raises:
-        ValueError: keyframes that `Trajectory.from_keyframes` refuses.
-    """
+    """Keyframes as our JSON; raises ValueError if `Trajectory.from_keyframes` refuses them."""
     options: dict[str, Any] = {
         "interpolation": interpolation,
         "pan_unit": pan_unit,
@@ -214,10 +192,29 @@ def keyframes_as_json(
     }
     Trajectory.from_keyframes(keyframes, frames, **options)
     document = {"format": JSON_FORMAT, "version": JSON_VERSION, "frames": frames, **options}
-    document["keyframes"] = [_keyframe_entry(key) for key in keyframes]
-    return as_json(document)
+    return as_json({**document, "keyframes": keyframes})
 
 
-def _keyframe_entry(key: Keyframe) -> dict[str, Any]:
-    """Only what differs from the default, so that a human sees the move."""
-    return {name: value for name, value in asdict(key).items() if value != getattr(_DEFAULT, name)}
+def as_json(document: dict[str, Any]) -> str:
+    """JSON that people can read and edit: one line per key, keyframe or camera.
+
+    Of a keyframe only what differs from the default is written, so that a human sees the move.
+    """
+    parts: list[str] = []
+    default = vars(Keyframe())
+    for key, value in document.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict | Keyframe):
+            lines = [
+                json.dumps({n: x for n, x in vars(item).items() if x != default[n]})
+                if isinstance(item, Keyframe)
+                else json.dumps(item)
+                for item in value
+            ]
+            body = "[\n  " + ",\n  ".join(lines) + "\n ]"
+        elif isinstance(value, dict):
+            inner = (f"{json.dumps(name)}: {json.dumps(item)}" for name, item in value.items())
+            body = "{\n  " + ",\n  ".join(inner) + "\n }"
+        else:
+            body = json.dumps(value)
+        parts.append(f" {json.dumps(key)}: {body}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"

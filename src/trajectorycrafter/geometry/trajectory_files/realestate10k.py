@@ -14,11 +14,7 @@ from .recorded import Recorded, orthonormal
 
 
 def read(path: Path, size: tuple[int, int]) -> Recorded:
-    """The cameras of a clip, for pictures of `size`, height and width.
-
-    Raises:
-        ValueError: names the line of what is missing or wrong; times that do not increase.
-    """
+    """The cameras of a clip, for pictures of `size`, height and width."""
     height, width = size
     lines = table_lines(path)
     if lines and lines[0][1][0].startswith("http"):
@@ -35,8 +31,7 @@ def read(path: Path, size: tuple[int, int]) -> Recorded:
 
 def encode(cameras: Cameras, fps: float) -> str:
     """A clip of an unknown address, with times in microseconds."""
-    K = cameras.K.double().numpy()
-    K = K / np.array([[cameras.width], [cameras.height], [1.0]])
+    K = cameras.K.double().numpy() / np.array([[cameras.width], [cameras.height], [1.0]])
     lines = ["https://example.org/unknown"]
     for i, matrix in enumerate(cameras.world_to_camera.double().numpy()):
         numbers = [K[i, 0, 0], K[i, 1, 1], K[i, 0, 2], K[i, 1, 2], 0, 0, *matrix[:3].reshape(-1)]

@@ -1,6 +1,6 @@
 """ReCamMaster: a JSON file of several cameras, their matrices as text.
 
-The one thing a reader would get wrong: the world is Unreal's, left-handed and in centimetres, and
+The one thing a reader would get wrong: the world is Unreal's, left-handed and in centimeters, and
 the matrices are for row vectors. The format has no lens.
 """
 
@@ -12,20 +12,16 @@ import numpy as np
 
 from ..cameras import Cameras
 from .checks import finite_number, read_json, required, wrong
-from .readable_json import as_json
+from .own_json import as_json
 from .recorded import Recorded, camera_to_world_of
 
 _UNREAL_CAMERA = np.array([[0.0, 0, 1, 0], [1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
 """OpenCV axes to Unreal's (x forward, y right, z up); left-handed, so its determinant is -1."""
-_CENTIMETRES = 100.0
+_CENTIMETERS = 100.0
 
 
 def read(path: Path, camera: str | None) -> Recorded:
-    """One camera of a file, for instance "cam03"; None = the first. No lens.
-
-    Raises:
-        ValueError: names the JSON path of what is missing or wrong.
-    """
+    """One camera of a file, for instance "cam03"; None = the first. No lens."""
     document = read_json(path)
     if not isinstance(document, dict):
         raise wrong(f"{path}: $", "an object of frames", type(document).__name__)
@@ -42,7 +38,7 @@ def read(path: Path, camera: str | None) -> Recorded:
         text = required(document[name], camera, f"{path}: $.{name}")
         matrices.append(_unreal_matrix(text, f"{path}: $.{name}.{camera}"))
     unreal = np.stack(matrices)
-    unreal[:, :3, 3] /= _CENTIMETRES
+    unreal[:, :3, 3] /= _CENTIMETERS
     # Both the camera's axes and the world's change hands, so the product is a rotation again.
     return Recorded(_UNREAL_CAMERA.T @ unreal @ _UNREAL_CAMERA)
 
@@ -61,6 +57,6 @@ def _unreal_matrix(text: Any, where: str) -> np.ndarray:
 def encode(cameras: Cameras) -> str:
     """The cameras as those of cam01."""
     unreal = _UNREAL_CAMERA @ camera_to_world_of(cameras) @ _UNREAL_CAMERA.T
-    unreal[:, :3, 3] *= _CENTIMETRES
+    unreal[:, :3, 3] *= _CENTIMETERS
     rows = ["".join(f"[{' '.join(f'{x:.9g}' for x in row)}] " for row in m.T) for m in unreal]
     return as_json({f"frame{i}": {"cam01": text} for i, text in enumerate(rows)})

@@ -14,9 +14,8 @@ from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
 from ..cameras import Cameras, intrinsics
-from ..trajectories import Trajectory
-from .checks import wrong
-from .formats import TrajectoryFormat
+from ..trajectories import MOTION_FIELDS, Trajectory
+from .checks import TrajectoryFormat, wrong
 
 OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 """OpenCV camera axes to OpenGL's (x right, y up, z backward) and back."""
@@ -40,24 +39,24 @@ def as_cameras(recorded: Recorded) -> Cameras:
     """Cameras in the file's own world and unit."""
     height, width = recorded.size
     world_to_camera = torch.from_numpy(np.linalg.inv(recorded.camera_to_world)).float()
-    if recorded.K is None:
-        # Only a placeholder: the trajectory is marked to use the source's lens.
-        K = intrinsics(float(width), height, width, len(world_to_camera))
-    else:
-        K = torch.from_numpy(recorded.K).float()
-    return Cameras(world_to_camera, K, height, width)
+    # Without a lens only a placeholder: the trajectory is marked to use the source's.
+    lens = (
+        intrinsics(float(width), height, width, len(world_to_camera))
+        if recorded.K is None
+        else torch.from_numpy(recorded.K).float()
+    )
+    return Cameras(world_to_camera, lens, height, width)
 
 
 def concrete(value: Trajectory | Cameras, format: TrajectoryFormat) -> Cameras:
-    """The cameras that a camera format can write.
-
-    Raises:
-        ValueError: a path that needs source cameras, or their lens.
-    """
+    """The cameras to write; raises ValueError for a path that needs the source's, or their lens."""
     if isinstance(value, Cameras):
         return value
+    plain = Trajectory.static(len(value))
+    names = (*MOTION_FIELDS, "source_frame")
+    moves = any(not torch.equal(getattr(value, name), getattr(plain, name)) for name in names)
     without_lens = format in ("tum", "recammaster")
-    if value.absolute is None or value.moves or (value.lens == "source" and not without_lens):
+    if value.absolute is None or moves or (value.lens == "source" and not without_lens):
         raise wrong(
             f"format {format}",
             "cameras",
@@ -76,32 +75,26 @@ def pinhole(focal: float, size: tuple[int, int]) -> np.ndarray:
     return intrinsics(focal, *size).double().numpy()[0]
 
 
-def square_centred_focal(cameras: Cameras, format: str, better: str) -> Float[np.ndarray, " T"]:
-    """The focal lengths in pixels, if pixels are square and the principal point is the center.
-
-    Raises:
-        ValueError: they are not; names the format that is `better`.
-    """
+def square_centered_focal(cameras: Cameras, format: str, better: str) -> Float[np.ndarray, " T"]:
+    """The focal lengths in pixels; raises ValueError, naming the format that is `better`, unless
+    pixels are square and the principal point is the center."""
     K = cameras.K.double()
-    centre = K.new_tensor([cameras.width / 2, cameras.height / 2])
-    off = (K[:, :2, 2] - centre).abs().max() / cameras.width
+    center = K.new_tensor([cameras.width / 2, cameras.height / 2])
+    off = (K[:, :2, 2] - center).abs().max() / cameras.width
     if off > 1e-4 or ((K[:, 0, 0] / K[:, 1, 1] - 1).abs() > 1e-4).any():
         raise wrong(
             f"format {format}",
-            "square pixels and a centred principal point",
+            "square pixels and a centered principal point",
             f"others; use {better}",
         )
     return K[:, 1, 1].numpy()
 
 
 def from_wxyz(quaternion: Sequence[float], translation: Sequence[float], where: str) -> np.ndarray:
-    """A 4 4 transform from a unit quaternion, real part first, and a translation.
-
-    Raises:
-        ValueError: a quaternion more than 1 % off length 1.
-    """
+    """A 4 4 transform from a unit quaternion, real part first, and a translation."""
     w, x, y, z = quaternion
     length = math.hypot(w, x, y, z)
+    # Files of few digits are off by less than 1 %; more means another order or unit.
     if abs(length - 1) > 1e-2:
         raise wrong(f"{where}, quaternion", "length 1", f"{length:.4g}")
     matrix = np.eye(4)
@@ -111,11 +104,7 @@ def from_wxyz(quaternion: Sequence[float], translation: Sequence[float], where: 
 
 
 def orthonormal(matrices: np.ndarray, where: str) -> np.ndarray:
-    """The rigid matrices nearest to T 4 4 that are nearly rigid.
-
-    Raises:
-        ValueError: names the first frame that is scaled, sheared or mirrored.
-    """
+    """The nearest rigid matrices; raises ValueError for a scaled, sheared or mirrored one."""
     rotation = matrices[:, :3, :3]
     error = np.abs(rotation @ rotation.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2))
     handed = np.linalg.det(rotation)

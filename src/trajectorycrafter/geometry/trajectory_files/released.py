@@ -1,8 +1,4 @@
-"""The released three-line text file: elevation and azimuth (degrees) and dolly.
-
-The one thing a reader would get wrong: it holds relative motion, no cameras, and nothing else; a
-path with a shift, a zoom, a roll or a choice of moments does not fit.
-"""
+"""The released three-line text file: elevation, azimuth (degrees) and dolly, and nothing else."""
 
 from pathlib import Path
 
@@ -10,28 +6,19 @@ import torch
 
 from ..cameras import Cameras
 from ..interpolation import Interpolation
-from ..released_text import parse_released_text
-from ..trajectories import Trajectory
+from ..trajectories import Trajectory, parse_released_text
 from .checks import read_text, wrong
 
 
 def read(path: Path, frames: int | None, interpolation: Interpolation) -> Trajectory:
-    """A trajectory through the file's numbers; `frames` None = as many as its longest line.
-
-    Raises:
-        ValueError: not three lines of numbers; names line and field.
-    """
+    """A trajectory through the file's numbers; `frames` None = as many as its longest line."""
     curves = parse_released_text(read_text(path), str(path))
     frames = max(len(line) for line in curves) if frames is None else frames
     return Trajectory.from_curves(*curves, frames, interpolation=interpolation)
 
 
 def encode(value: Trajectory | Cameras) -> str:
-    """Elevation, azimuth and dolly of every frame.
-
-    Raises:
-        ValueError: cameras, or a path with anything else in it.
-    """
+    """Elevation, azimuth and dolly of every frame."""
     if isinstance(value, Cameras) or value.absolute is not None:
         raise wrong("format released", "relative motion", "absolute cameras; use format json")
     plain = Trajectory.static(len(value))

@@ -15,11 +15,7 @@ from .recorded import Recorded, camera_to_world_of, from_wxyz
 
 
 def read(path: Path) -> Recorded:
-    """The cameras of a file, without a lens.
-
-    Raises:
-        ValueError: names the line of what is missing or wrong; times that do not increase.
-    """
+    """The cameras of a file, without a lens."""
     lines = table_lines(path)
     rows = number_rows(lines, 8, path, "time, tx, ty, tz, qx, qy, qz, qw")
     matrices = [

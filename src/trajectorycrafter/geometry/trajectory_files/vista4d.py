@@ -1,7 +1,6 @@
 """Vista4D: an npz archive of camera_to_world matrices and intrinsics.
 
-The one thing a reader would get wrong: the archive has no picture size; twice the mean principal
-point is taken for it.
+The archive has no picture size: as in its own tools, the principal point is taken for the center.
 """
 
 import io
@@ -15,11 +14,7 @@ from .recorded import Recorded, camera_to_world_of
 
 
 def read(path: Path) -> Recorded:
-    """The cameras of an archive.
-
-    Raises:
-        ValueError: no archive of numbers, or one without `cam_c2w` and `intrinsics`.
-    """
+    """The cameras of an archive."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
@@ -32,7 +27,6 @@ def read(path: Path) -> Recorded:
     numbers = finite_numbers(arrays["intrinsics"], (len(matrices), 4), f"{path}: intrinsics")
     K = np.tile(np.eye(3), (len(matrices), 1, 1))
     K[:, 0, 0], K[:, 1, 1], K[:, 0, 2], K[:, 1, 2] = numbers.T
-    # The archive has no picture size; its own tools take the principal point for the center.
     size = round(2 * float(numbers[:, 3].mean())), round(2 * float(numbers[:, 2].mean()))
     return Recorded(matrices, K, size)
 

@@ -1,4 +1,4 @@
-"""The card of a set of samples: one HTML page with contact sheets, histograms and licences.
+"""The card of a set of samples: one HTML page with contact sheets, histograms and licenses.
 
 It is made from what is on disk, the index and the shards, not from what a run remembers, so it can
 be written again at any time and is the same.
@@ -9,7 +9,7 @@ import io
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,19 +21,17 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from ...config.curation import Curation
-from ...config.serialization import to_json
-from ...rendering.render import Render
-from ...runtime.files import write_text
+from ...config.curation import Curation, HoleSettings
+from ...runtime.files import to_json, write_text
 from ...runtime.pages import render
-from ..samples import Sample, read_index, read_sample
+from ..samples import read_index, read_sample
 from .rejected import REASONS
 
 SHEETS = 8
 """Samples shown."""
 TILE = 200
 """Width of a frame on a sheet, pixels."""
-HOLE = (0.85, 0.1, 0.75)
+HOLE = torch.tensor([0.85, 0.1, 0.75])
 """Magenta: hardly any picture has it."""
 BINS = 20
 CLASSES = {"dynamic": "bar", "static": "other"}
@@ -54,12 +52,13 @@ def write_card(folder: Path, settings: Curation, failed: int = 0) -> Path:
     rejected = json.loads(table.schema.metadata[b"rejected"])
     kinds = Counter(row["kind"] for row in rows)
     origins = Counter((row["licence"] or "unknown", row["recipe"] or "") for row in rows)
+    most = max((row["motion"] for row in rows if row["motion"] is not None), default=1.0) or 1.0
     facts = [
         (len(rows), "samples"),
         *((number, kind) for kind, number in sorted(kinds.items())),
         (len({row["clip"] for row in rows}), "clips"),
         (sum(row["frames"] for row in rows), "frames"),
-        (sum(rejected.values()), "turned away"),
+        (sum(rejected.values()), "rejected"),
         (failed, "failed"),
         (round(sum(row["bytes"] for row in rows) / 1e6, 1), "MB"),
     ]
@@ -68,7 +67,10 @@ def write_card(folder: Path, settings: Curation, failed: int = 0) -> Path:
         source=settings.source,
         facts=facts,
         classes={kind: CLASSES[kind] for kind in sorted(kinds)},
-        plots=_plots(rows, settings),
+        plots=[
+            _plot(rows, "hole_share", "share of pixels that are hole", 1.0, settings.hole),
+            _plot(rows, "motion", "motion, percent of the diagonal a frame", most),
+        ],
         sheets=list(_sheets(folder, rows)),
         rejected=sorted(rejected.items(), key=lambda item: -item[1]),
         reasons=REASONS,
@@ -97,35 +99,29 @@ class _Plot:
     """Value at the upper edge."""
 
 
-def _plots(rows: list[dict[str, Any]], settings: Curation) -> list[_Plot]:
-    hole = settings.hole
-    wanted = None if hole.hole_histogram is None else (*hole.holes, hole.hole_histogram)
-    motions = [row["motion"] for row in rows if row["motion"] is not None]
-    most = max(motions, default=1.0) or 1.0
-    return [
-        _plot(rows, "hole_share", "share of pixels that are hole", (0.0, 1.0), wanted),
-        _plot(rows, "motion", "motion, percent of the diagonal a frame", (0.0, most)),
-    ]
-
-
 def _plot(
     rows: list[dict[str, Any]],
     column: str,
     title: str,
-    limits: tuple[float, float],
-    wanted: tuple[float, float, Sequence[float]] | None = None,
+    most: float,
+    hole: HoleSettings | None = None,
 ) -> _Plot:
-    edges = np.linspace(*limits, BINS + 1)
+    """The histogram from 0 to `most`; over it the wanted one of `hole`, if there is one."""
+    edges = np.linspace(0.0, most, BINS + 1)
     known = [row for row in rows if row[column] is not None]
     values = [[row[column] for row in known if row["kind"] == kind] for kind in CLASSES]
     counts = np.stack([np.histogram(found, edges)[0] for found in values])
     ends = counts.cumsum(axis=0)
-    line = _wanted_counts(wanted, edges, int(counts.sum()))
+    line: list[tuple[float, float]] = []
+    if hole is not None and hole.hole_histogram is not None:
+        weights = hole.hole_histogram
+        borders = np.linspace(*hole.holes, len(weights) + 1)
+        # Samples per drawn bin, at both upper corners of each wanted one.
+        per_bin, total = (edges[1] - edges[0]) / (borders[1] - borders[0]), int(counts.sum())
+        for left, right, weight in zip(borders, borders[1:], weights):
+            height = float(total * weight / sum(weights) * per_bin)
+            line += [(float(left), height), (float(right), height)]
     top = max(1.0, float(ends[-1].max()), *(y for _, y in line))
-
-    def across(value: float) -> float:
-        return 30 + 280 * (value - limits[0]) / (limits[1] - limits[0])
-
     return _Plot(
         title,
         [
@@ -133,23 +129,10 @@ def _plot(
             for name, count, end in zip(CLASSES.values(), counts, ends)
             for i in np.flatnonzero(count)
         ],
-        [(across(x), 140 - 130 * y / top) for x, y in line],
-        [(across(value), value) for value in np.linspace(*limits, 5)],
+        [(30 + 280 * x / most, 140 - 130 * y / top) for x, y in line],
+        [(30 + 280 * value / most, value) for value in np.linspace(0.0, most, 5)],
         math.ceil(top),
     )
-
-
-def _wanted_counts(
-    wanted: tuple[float, float, Sequence[float]] | None, edges: np.ndarray, total: int
-) -> list[tuple[float, float]]:
-    """Both upper corners of each wanted bin: value, and samples per drawn bin."""
-    if wanted is None:
-        return []
-    low, high, weights = wanted
-    borders = np.linspace(low, high, len(weights) + 1)
-    per_bin = (edges[1] - edges[0]) / (borders[1] - borders[0])
-    heights = [float(total * weight / sum(weights) * per_bin) for weight in weights]
-    return [(float(x), y) for a, b, y in zip(borders, borders[1:], heights) for x in (a, b)]
 
 
 # --------------------------------------------------------------------------------------- sheets
@@ -160,18 +143,15 @@ def _sheets(folder: Path, rows: list[dict[str, Any]]) -> Iterable[tuple[dict[str
     ordered = sorted(rows, key=lambda row: (row["hole_share"] or 0.0, row["id"]))
     chosen = np.unique(np.linspace(0, len(ordered) - 1, SHEETS).round().astype(int))
     for row in [ordered[i] for i in chosen] if ordered else []:
-        yield row, base64.b64encode(_jpeg(_sheet(read_sample(folder, row)))).decode()
-
-
-def _sheet(sample: Sample) -> Float[Tensor, "3 H W"]:
-    lines = [sample.target.frames, _marked(sample.render)]
-    lines += [] if sample.memory is None else [_marked(sample.memory)]
-    lines.append(sample.reference.frames)
-    return torch.cat([_line(frames) for frames in lines], dim=1)
-
-
-def _marked(view: Render) -> Float[Tensor, "T 3 H W"]:
-    return torch.where(view.visible, view.frames, torch.tensor(HOLE)[:, None, None])
+        sample = read_sample(folder, row)
+        views = [sample.render, *([] if sample.memory is None else [sample.memory])]
+        marked = [view.frames.where(view.visible, HOLE[:, None, None]) for view in views]
+        lines = [sample.target.frames, *marked, sample.reference.frames]
+        picture = torch.cat([_line(frames) for frames in lines], dim=1)
+        pixels = (picture * 255).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(stream, "JPEG", quality=85)
+        yield row, base64.b64encode(stream.getvalue()).decode()
 
 
 def _line(frames: Float[Tensor, "T 3 H W"]) -> Float[Tensor, "3 h w"]:
@@ -180,10 +160,3 @@ def _line(frames: Float[Tensor, "T 3 H W"]) -> Float[Tensor, "3 h w"]:
     three = frames[[0, len(frames) // 2, len(frames) - 1]]
     small = F.interpolate(three, size, mode="bilinear", antialias=True)
     return torch.cat(list(small), dim=2)
-
-
-def _jpeg(picture: Float[Tensor, "3 H W"]) -> bytes:
-    pixels = (picture * 255).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG", quality=85)
-    return stream.getvalue()

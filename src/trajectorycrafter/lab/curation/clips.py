@@ -5,7 +5,7 @@ most, since a camera that stands still films people well; it is from frame to fr
 (its stride counts) and in percent of the picture's diagonal, so that one limit serves all sizes.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from jaxtyping import Float, UInt8
 
 from ...config.curation import WindowSettings
 from ...video.clip import Video
+from ...video.flow import optical_flow, to_gray
 from ...video.reading import FrameChoice
 from .rejected import RejectedError
 
@@ -23,7 +24,7 @@ PIXELS = 72 * 128
 """Size at which a clip is looked at."""
 BINS = 8
 """Bins of a color histogram, per channel."""
-NEIGHBOURHOOD = 5
+NEIGHBORHOOD = 5
 """A cut stands out among so many transitions before and after it."""
 STANDS_OUT = 3.0
 """By this factor over their median."""
@@ -35,17 +36,17 @@ LEAST_CHANGE = 0.04
 
 @dataclass(frozen=True)
 class Measures:
-    """A clip as its windows are chosen by."""
+    """What a clip's windows are chosen by."""
 
-    frames: UInt8[np.ndarray, "T h w 3"]
-    """Small pictures, RGB."""
+    grays: list[UInt8[np.ndarray, "h w"]]
+    """Small pictures."""
     change: Float[np.ndarray, " P"]
-    """Mean absolute difference of neighbouring frames, 0 to 1; P = T - 1."""
+    """Mean absolute difference of neighboring frames, 0 to 1; P = T - 1."""
     histogram: Float[np.ndarray, " P"]
-    """Half the absolute difference of their colour histograms, 0 to 1."""
+    """Half the absolute difference of their color histograms, 0 to 1."""
 
     def __len__(self) -> int:
-        return len(self.frames)
+        return len(self.grays)
 
 
 @dataclass(frozen=True)
@@ -71,14 +72,15 @@ def look(path: Path, look_at: int) -> Measures:
 
 
 def measure(video: Video) -> Measures:
-    """Differences between neighbouring frames."""
-    frames = eight_bits(video)
+    """Differences between neighboring frames."""
+    frames = (video.frames * 255).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
     smooth = np.stack([cv2.blur(frame, (3, 3)) for frame in frames]).astype(np.int16)
     change = np.abs(np.diff(smooth, axis=0)).mean(axis=(1, 2, 3)) / 255
     count: Any = cv2.calcHist
     counts = [count([f], [0, 1, 2], None, [BINS] * 3, [0, 256] * 3).ravel() for f in frames]
-    histograms = np.stack(counts) / (frames.shape[1] * frames.shape[2])
-    return Measures(frames, change, np.abs(np.diff(histograms, axis=0)).sum(axis=1) / 2)
+    shares = np.stack(counts) / (frames.shape[1] * frames.shape[2])
+    histogram = np.abs(np.diff(shares, axis=0)).sum(axis=1) / 2
+    return Measures(to_gray(video.frames), change, histogram)
 
 
 def cuts(measures: Measures, least: float = 0.3) -> list[int]:
@@ -89,7 +91,7 @@ def cuts(measures: Measures, least: float = 0.3) -> list[int]:
     """
     found = []
     for i, change in enumerate(measures.change):
-        low, high = max(0, i - NEIGHBOURHOOD), i + NEIGHBOURHOOD + 1
+        low, high = max(0, i - NEIGHBORHOOD), i + NEIGHBORHOOD + 1
         around = np.concatenate([measures.change[low:i], measures.change[i + 1 : high]])
         usual = float(np.median(around)) if len(around) else 0.0
         if measures.histogram[i] > least and change > LEAST_CHANGE and change > STANDS_OUT * usual:
@@ -125,14 +127,14 @@ def choose_windows(
         if len(windows) == settings.per_clip:
             break
         try:
-            windows.append(_judged(measures.frames[start : start + span], int(start), settings))
+            windows.append(_judged(measures.grays[start : start + span], int(start), settings))
         except RejectedError as error:
             rejected.append(error.reason)
     return windows, rejected
 
 
-def _judged(frames: UInt8[np.ndarray, "T h w 3"], start: int, settings: WindowSettings) -> Window:
-    grays = [cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in frames[:: settings.stride]]
+def _judged(grays: list[UInt8[np.ndarray, "h w"]], start: int, settings: WindowSettings) -> Window:
+    grays = grays[:: settings.stride]
     contrast = float(np.mean([gray.std() for gray in grays])) / 255
     if contrast < settings.least_contrast:
         raise RejectedError("blank", f"contrast {contrast:.3f}")
@@ -152,11 +154,8 @@ def flow_percent(grays: list[UInt8[np.ndarray, "h w"]], most_pairs: int = 12) ->
     if len(grays) < 2:
         return 0.0
     chosen = np.unique(np.linspace(0, len(grays) - 2, most_pairs).round().astype(int))
-    search: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-    lengths = []
-    for i in chosen:
-        flow = search.calc(grays[i], grays[i + 1], None)
-        lengths.append(float(np.percentile(np.linalg.norm(flow, axis=-1), MOVING)))
+    flows = (optical_flow(grays[i : i + 2], "ULTRAFAST")[0].numpy() for i in chosen)
+    lengths = [float(np.percentile(np.linalg.norm(flow, axis=0), MOVING)) for flow in flows]
     return 100 * float(np.mean(lengths)) / float(np.hypot(*grays[0].shape))
 
 
@@ -165,10 +164,4 @@ def video_motion(video: Video) -> float:
     share = min(1.0, (PIXELS / (video.height * video.width)) ** 0.5)
     size = max(16, round(video.height * share)), max(16, round(video.width * share))
     small = torch.nn.functional.interpolate(video.frames, size, mode="area")
-    grays = [cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in eight_bits(replace(video, frames=small))]
-    return round(flow_percent(grays), 4)
-
-
-def eight_bits(video: Video) -> UInt8[np.ndarray, "T H W 3"]:
-    """The frames as OpenCV takes them, RGB."""
-    return (video.frames * 255).round().byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return round(flow_percent(to_gray(small)), 4)

@@ -17,8 +17,10 @@ from ...geometry.keyframes import Keyframe
 from ...geometry.trajectories import RelativeTo, Trajectory
 from .rejected import RejectedError
 
-RANGES = {"azimuth_deg": "azimuth", "elevation_deg": "elevation"}
-RANGES |= {name: name for name in ("dolly", "right", "up", "zoom")}
+RANGES = {
+    "azimuth_deg": "azimuth", "elevation_deg": "elevation",
+    **{name: name for name in ("dolly", "right", "up", "zoom")},
+}  # fmt: skip
 """A keyframe's field to the setting it is drawn from."""
 
 
@@ -66,7 +68,7 @@ def draw_path(settings: PathSettings, rng: np.random.Generator) -> RandomPath:
 
 
 def paths(settings: PathSettings, rng: np.random.Generator) -> Iterator[RandomPath]:
-    """One path after the other."""
+    """One random path after the other."""
     while True:
         yield draw_path(settings, rng)
 
@@ -122,11 +124,7 @@ def rejected_holes(found: float, wanted: tuple[float, float]) -> RejectedError:
 
 
 def check_holes(settings: HoleSettings) -> None:
-    """Checks that some sample can be as wanted.
-
-    Raises:
-        ValueError: impossible limits, a histogram without weight, no tries.
-    """
+    """Raises ValueError unless some sample can be as wanted."""
     low, high = settings.holes
     if not 0 <= low < high <= 1:
         raise ValueError(f"holes are two shares, 0 <= low < high <= 1; got {low:g} and {high:g}.")

@@ -43,10 +43,7 @@ class Seen:
 def reproject(
     video: Video, depth: Depth, cameras: Cameras, settings: Curation, rng: np.random.Generator
 ) -> Seen:
-    """The clip there and back along a random path.
-
-    Args:
-        cameras: where the clip was filmed, in the depth's units.
+    """The clip there and back along a random path; its cameras are in the depth's units.
 
     Raises:
         RejectedError: no path with the wanted share of holes.

@@ -6,8 +6,9 @@ disparity is fitted to them by one scale and shift for the whole sequence.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,12 +17,13 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from ...depth.alignment import fit_disparity
 from ...depth.estimator import DepthEstimator, check_depth
 from ...geometry.cameras import Cameras, check_cameras
 from ...runtime.plugins import load_plugin, unknown_name
 from ...source_cameras.colmap import Colmap
 from ...video.clip import Depth, Video
-from .clips import eight_bits
+from ...video.flow import to_gray
 from .rejected import RejectedError
 from .static import PosedVideo
 
@@ -45,15 +47,9 @@ WORST_FIT = 0.25
 """Median relative error of the fitted depth at the points."""
 
 
-@runtime_checkable
-class GeometryEstimator(Protocol):
-    """Anything that finds a sequence's cameras and depth, in one unit."""
-
-    def __call__(self, video: Video, cameras: Cameras | None) -> tuple[Cameras, Depth]:
-        """`cameras` are the source's own, if it has any; they may be used or not."""
-        ...
-
-
+GeometryEstimator = Callable[[Video, Cameras | None], tuple[Cameras, Depth]]
+"""Anything that finds a sequence's cameras and depth, in one unit. The cameras that it gets are the
+source's own, if it has any; they may be used or not."""
 Geometry = Callable[[Video, Cameras | None], PosedVideo]
 
 
@@ -64,9 +60,9 @@ def load_geometry(name: str, depth_estimator: DepthEstimator) -> Geometry:
         ValueError: an unknown name, or a missing package.
     """
     if name == "files":
-        estimator: GeometryEstimator = FromFiles(depth_estimator)
+        estimator: GeometryEstimator = partial(_from_files, depth_estimator)
     elif name == "colmap":
-        estimator = FromColmap(depth_estimator, Colmap())
+        estimator = partial(_from_colmap, depth_estimator, Colmap())
     elif name.partition(":")[2]:
         estimator = load_plugin(name, "geometry", NAMES)
     else:
@@ -82,36 +78,27 @@ def load_geometry(name: str, depth_estimator: DepthEstimator) -> Geometry:
     return checked
 
 
-@dataclass(frozen=True)
-class FromFiles:
+def _from_files(
+    depth_estimator: DepthEstimator, video: Video, cameras: Cameras | None
+) -> tuple[Cameras, Depth]:
     """The source's cameras, and estimated depth in their unit."""
-
-    depth_estimator: DepthEstimator
-
-    def __call__(self, video: Video, cameras: Cameras | None) -> tuple[Cameras, Depth]:
-        """Raises RejectedError: no cameras, or depth that cannot be fitted to them."""
-        if cameras is None:
-            raise RejectedError("geometry", "there is no file with cameras")
-        depth = replace(self.depth_estimator(video), K=cameras.K)
-        return cameras, fit_to_cameras(depth, video, cameras)
+    if cameras is None:
+        raise RejectedError("geometry", "there is no file with cameras")
+    depth = replace(depth_estimator(video), K=cameras.K)
+    return cameras, fit_to_cameras(depth, video, cameras)
 
 
-@dataclass(frozen=True)
-class FromColmap:
+def _from_colmap(
+    depth_estimator: DepthEstimator, colmap: Colmap, video: Video, cameras: Cameras | None
+) -> tuple[Cameras, Depth]:
     """Cameras by structure from motion, in the unit of the estimated depth."""
-
-    depth_estimator: DepthEstimator
-    colmap: Colmap
-
-    def __call__(self, video: Video, cameras: Cameras | None) -> tuple[Cameras, Depth]:
-        """Raises RejectedError: the cameras cannot be found."""
-        depth = self.depth_estimator(video)
-        if cameras is not None:
-            depth = replace(depth, K=cameras.K)
-        try:
-            return self.colmap(video, depth), depth
-        except ValueError as error:
-            raise RejectedError("geometry", str(error)) from error
+    depth = depth_estimator(video)
+    if cameras is not None:
+        depth = replace(depth, K=cameras.K)
+    try:
+        return colmap(video, depth), depth
+    except ValueError as error:
+        raise RejectedError("geometry", str(error)) from error
 
 
 # ---------------------------------------------------------------------- the unit of the cameras
@@ -128,43 +115,24 @@ def fit_to_cameras(depth: Depth, video: Video, cameras: Cameras) -> Depth:
     if len(true) < FEWEST_POINTS:
         raise RejectedError("geometry", f"{len(true)} points could be triangulated")
     x, y = pixel.floor().long().unbind(-1)
-    guess, valid = depth.z[frame, 0, y, x], _off_outlines(depth)[frame, 0, y, x]
+    # Corners are mostly found at outlines, where they belong to either side.
+    z = torch.where(depth.valid, depth.z, torch.inf)
+    nearest = -F.max_pool2d(-z, 5, stride=1, padding=2)
+    farthest = F.max_pool2d(z, 5, stride=1, padding=2)
+    inside = depth.valid & (farthest < 1.15 * nearest)
+    guess, valid = depth.z[frame, 0, y, x], inside[frame, 0, y, x]
     if int(valid.sum()) < FEWEST_POINTS:
         raise RejectedError("geometry", "the triangulated points have no depth")
-    scale, shift = fit_disparity((1 / guess)[valid].double(), true[valid].double())
+    scale, shift = fit_disparity((1 / guess)[valid], 1 / true[valid].double(), "ratios")
     disparity = scale / depth.z + shift
     error = ((scale / guess + shift) * true - 1).abs()[valid].median()
     if scale <= 0 or error > WORST_FIT:
         raise RejectedError("geometry", f"depth misses triangulated points by {error:.0%}")
-    nearest = 1 / true.min()
-    positive = disparity > 1e-3 * nearest
-    z = torch.where(positive, 1 / disparity.clamp(min=1e-3 * nearest), 1.0)
+    # Nothing is believed to be a thousand times farther than the nearest point.
+    least = 1e-3 * (1 / true.min())
+    positive = disparity > least
+    z = torch.where(positive, 1 / disparity.clamp(min=least), 1.0)
     return Depth(z, depth.valid & positive, cameras.K)
-
-
-def _off_outlines(depth: Depth) -> Bool[Tensor, "T 1 H W"]:
-    """False at outlines: corners are mostly found there, and belong to either side."""
-    z = torch.where(depth.valid, depth.z, torch.inf)
-    nearest = -F.max_pool2d(-z, 5, stride=1, padding=2)
-    farthest = F.max_pool2d(z, 5, stride=1, padding=2)
-    return depth.valid & (farthest < 1.15 * nearest)
-
-
-def fit_disparity(disparity: Float[Tensor, " N"], true: Float[Tensor, " N"]) -> tuple[float, float]:
-    """Scale and shift that bring disparity to one over the true depths.
-
-    The sum of absolute relative errors is the smallest, by reweighting.
-    """
-    rows = torch.stack([disparity * true, true], dim=1)
-    one, weight = torch.ones_like(true), torch.ones_like(true)
-    solution = torch.zeros(2, dtype=true.dtype)
-    for _ in range(30):
-        weighted = rows * weight[:, None]
-        normal = weighted.T @ weighted
-        normal += 1e-9 * normal.diagonal().mean() * torch.eye(2, dtype=true.dtype)
-        solution = torch.linalg.solve(normal, weighted.T @ (one * weight))
-        weight = (rows @ solution - 1).abs().clamp(min=0.01).rsqrt()
-    return float(solution[0]), float(solution[1])
 
 
 def triangulated(
@@ -175,7 +143,7 @@ def triangulated(
     Kept are points whose track leads there and back again, whose rays meet up to a pixel and at an
     angle that tells their depth, and for which half the track tells the same depth.
     """
-    grays = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in eight_bits(video)]
+    grays = to_gray(video.frames)
     gap = max(2, min(len(video) // 2, 12))
     frames, pixels, depths = [torch.empty(0).long()], [torch.empty(0, 2)], [torch.empty(0)]
     beginnings = np.linspace(0, len(video) - 1 - gap, BEGINNINGS).round().astype(int)
@@ -192,8 +160,9 @@ def triangulated(
 
 
 def _tracks(grays: list[UInt8[np.ndarray, "H W"]]) -> tuple[Tensor, Tensor, Tensor]:
-    """Where corners of the first picture are there, half way and in the last; centres at +0.5."""
-    start = cv2.goodFeaturesToTrack(grays[0], TRACKS, 0.01, 5)
+    """Where corners of the first picture are there, half way and in the last; centers at +0.5."""
+    # OpenCV's type stub does not know that there may be no corners.
+    start: Any = cv2.goodFeaturesToTrack(grays[0], TRACKS, 0.01, 5)
     if start is None or len(grays) < 3:
         return torch.empty(0, 2), torch.empty(0, 2), torch.empty(0, 2)
     half = (len(grays) - 1) // 2
@@ -224,15 +193,14 @@ def _followed(
 
 
 def _meeting(
-    here: Float[Tensor, "N 2"],
-    there: Float[Tensor, "N 2"],
-    cameras: Cameras,
-    first: int,
-    last: int,
+    here: Float[Tensor, "N 2"], there: Float[Tensor, "N 2"], cameras: Cameras, first: int, last: int
 ) -> tuple[Float[Tensor, " N"], Bool[Tensor, " N"]]:
     """Depth in the first camera where the rays pass closest, and whether it can be trusted."""
     motion = cameras.world_to_camera[last].double() @ cameras.camera_to_world[first].double()
-    ray, other = _rays(here, cameras.K[first]), _rays(there, cameras.K[last])
+    ray, other = (
+        F.pad(pixels, (0, 1), value=1.0).double() @ torch.linalg.inv(K.double()).T
+        for pixels, K in ((here, cameras.K[first]), (there, cameras.K[last]))
+    )
     turned = ray @ motion[:3, :3].T
     # z turned + t is along `other`: the cross product with it vanishes, least squares in z.
     a = torch.linalg.cross(other, turned)
@@ -244,8 +212,3 @@ def _meeting(
     angle = torch.rad2deg(torch.atan2(a.norm(dim=-1), (other * turned).sum(-1)))
     good = (z > 0) & (point[:, 2] > 0) & (miss < 1) & (angle > LEAST_ANGLE_DEG)
     return z.float(), good
-
-
-def _rays(pixels: Float[Tensor, "N 2"], K: Float[Tensor, "3 3"]) -> Float[Tensor, "N 3"]:
-    ones = torch.ones_like(pixels[:, :1])
-    return torch.cat([pixels, ones], dim=1).double() @ torch.linalg.inv(K.double()).T

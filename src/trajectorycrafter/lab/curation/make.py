@@ -2,13 +2,13 @@
 
     window -> depth -> cameras -> render of what was seen elsewhere -> Sample
 
-The one thing a reader would get wrong: this runs in a worker. It takes a small `SourceClip`, gives
-back bytes, and keeps nothing but the `Networks`.
+This runs in a worker: it takes a small `SourceClip`, gives back bytes, and keeps nothing but the
+`Networks`.
 """
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -107,7 +107,7 @@ def make_samples(settings: Curation, clip: SourceClip, networks: Networks) -> Ma
     rejected: Counter[str] = Counter()
     try:
         with opened(clip) as path:
-            attempts, reasons = _attempts(settings, clip, path, networks)
+            attempts, reasons = _Making(settings, clip, networks, path).attempts()
             rejected.update(reasons)
             for k, attempt in enumerate(attempts):
                 try:
@@ -119,131 +119,107 @@ def make_samples(settings: Curation, clip: SourceClip, networks: Networks) -> Ma
     return Made(made, dict(rejected))
 
 
-def _attempts(
-    settings: Curation, clip: SourceClip, path: Path, networks: Networks
-) -> tuple[list[Callable[[int], Sample]], list[str]]:
-    """What makes a sample each, given its number, and the reasons of windows that were rejected."""
-    given, window = (settings, clip, networks), settings.window
-    if settings.source == "synthetic":
-        return [partial(_of_scene, *given)], []
-    if clip.cameras is not None:
-        return [partial(_of_sequence, *given, path)] * window.per_clip, []
-    if networks.geometry is not None:
+@dataclass(frozen=True)
+class _Making:
+    """An opened clip and what its samples are made by; `k` is a sample's number."""
+
+    settings: Curation
+    clip: SourceClip
+    networks: Networks
+    path: Path
+
+    def attempts(self) -> tuple[list[Callable[[int], Sample]], list[str]]:
+        """What makes a sample each, and the reasons of windows that were rejected."""
+        settings, window = self.settings, self.settings.window
+        if settings.source == "synthetic":
+            return [self._of_scene], []
+        if self.clip.cameras is not None:
+            return [self._of_sequence] * window.per_clip, []
         before, length = 0, round(window.frames * settings.triplet.sequence)
-    else:
-        extra = settings.reference if settings.reference_from == "around" else 0
-        before, length = (extra + 1) // 2, window.frames + extra
-    rng = rng_for(settings.seed, f"{clip.id}/windows")
-    measures = look(path, window.look_at)
-    windows, reasons = choose_windows(measures, window, rng, (length - 1) * window.stride + 1)
-    return [partial(_of_window, *given, path, w, before, length) for w in windows], reasons
+        if self.networks.geometry is None:
+            extra = settings.reference if settings.reference_from == "around" else 0
+            before, length = (extra + 1) // 2, window.frames + extra
+        measures, rng = look(self.path, window.look_at), self._rng("/windows")
+        windows, reasons = choose_windows(measures, window, rng, (length - 1) * window.stride + 1)
+        return [partial(self._of_window, w, before, length) for w in windows], reasons
 
+    def _rng(self, what: str) -> np.random.Generator:
+        return rng_for(self.settings.seed, f"{self.clip.id}{what}")
 
-def _of_scene(settings: Curation, clip: SourceClip, networks: Networks, k: int) -> Sample:
-    number = int(clip.id.rpartition("-")[2])
-    take = film(number, settings, rng_for(settings.seed, clip.id), networks.depth)
-    info = take.seen.info | {"recipe": take.recipe, "motion": video_motion(take.target)}
-    where = "a room" if take.place == "room" else "an open place"
-    caption = f"{where} full of things{'' if take.recipe == 'segments' else ' that move'}"
-    given = settings, clip, networks, k
-    reference = take.source[: settings.reference]
-    return _sample(*given, take.kind, take.target, reference, take.seen, info, caption)
+    def _of_scene(self, k: int) -> Sample:
+        number = int(self.clip.id.rpartition("-")[2])
+        take = film(number, self.settings, self._rng(""), self.networks.depth)
+        info = take.seen.info | {"recipe": take.recipe, "motion": video_motion(take.target)}
+        where = "a room" if take.place == "room" else "an open place"
+        caption = f"{where} full of things{'' if take.recipe == 'segments' else ' that move'}"
+        reference = take.source[: self.settings.reference]
+        return self._sample(k, take.kind, take.target, reference, take.seen, info, caption)
 
+    def _of_sequence(self, k: int) -> Sample:
+        """A triplet of a posed sequence."""
+        rng = self._rng(f"#{k}")
+        return self._triplet(k, *read_window(self.clip, self.path, self.settings, rng), rng)
 
-def _of_sequence(
-    settings: Curation, clip: SourceClip, networks: Networks, path: Path, k: int
-) -> Sample:
-    """A triplet of a posed sequence."""
-    rng = rng_for(settings.seed, f"{clip.id}#{k}")
-    return _triplet(settings, clip, networks, k, *read_window(clip, path, settings, rng), rng)
+    def _of_window(self, window: Window, before: int, length: int, k: int) -> Sample:
+        """A pair of a monocular clip, or a triplet of one whose cameras are to be found.
 
+        Args:
+            before, length: frames read before the sample, and in all.
+        """
+        settings, networks, rng = self.settings, self.networks, self._rng(f"#{k}")
+        stride, size = settings.window.stride, settings.window.size
+        choice = FrameChoice(start=window.start, stride=stride, count=length, size=size)
+        try:
+            read = Video.read(self.path, choice)
+        except (ValueError, OSError) as error:
+            raise RejectedError("unreadable", str(error)) from error
+        if networks.geometry is not None:
+            return self._triplet(k, read, None, rng)
+        assert networks.depth is not None and networks.cameras is not None
+        target = read[before : before + settings.window.frames]
+        depth = networks.depth(target)
+        try:
+            cameras = networks.cameras(target, depth)
+        except ValueError as error:
+            raise RejectedError("geometry", str(error)) from error
+        seen = reproject(target, depth, cameras, settings, rng)
+        reference = target[: settings.reference]
+        if settings.reference_from == "around":
+            reference = read[[*range(before), *range(before + len(target), length)]]
+        info = {"start": window.start, "motion": window.motion}
+        info |= seen.info | {"recipe": "double_reprojection"}
+        return self._sample(k, "dynamic", target, reference, seen, info)
 
-def _of_window(
-    settings: Curation,
-    clip: SourceClip,
-    networks: Networks,
-    path: Path,
-    window: Window,
-    before: int,
-    length: int,
-    k: int,
-) -> Sample:
-    """A pair of a monocular clip, or a triplet of one whose cameras are to be found.
+    def _triplet(
+        self, k: int, video: Video, cameras: Cameras | None, rng: np.random.Generator
+    ) -> Sample:
+        assert self.networks.geometry is not None
+        found = split(self.networks.geometry(video, cameras), self.settings, rng)
+        info = found.seen.info | {"recipe": "segments", "motion": video_motion(found.target)}
+        reference = found.source[: self.settings.reference]
+        return self._sample(k, "static", found.target, reference, found.seen, info)
 
-    Args:
-        before, length: frames read before the sample, and in all.
-    """
-    rng = rng_for(settings.seed, f"{clip.id}#{k}")
-    stride, size = settings.window.stride, settings.window.size
-    choice = FrameChoice(start=window.start, stride=stride, count=length, size=size)
-    try:
-        read = Video.read(path, choice)
-    except (ValueError, OSError) as error:
-        raise RejectedError("unreadable", str(error)) from error
-    if networks.geometry is not None:
-        return _triplet(settings, clip, networks, k, read, None, rng)
-    assert networks.depth is not None and networks.cameras is not None
-    target = read[before : before + settings.window.frames]
-    depth = networks.depth(target)
-    try:
-        cameras = networks.cameras(target, depth)
-    except ValueError as error:
-        raise RejectedError("geometry", str(error)) from error
-    seen = reproject(target, depth, cameras, settings, rng)
-    reference = target[: settings.reference]
-    if settings.reference_from == "around":
-        reference = read[[*range(before), *range(before + len(target), length)]]
-    info = {"start": window.start, "motion": window.motion}
-    info |= seen.info | {"recipe": "double_reprojection"}
-    return _sample(settings, clip, networks, k, "dynamic", target, reference, seen, info)
-
-
-def _triplet(
-    settings: Curation,
-    clip: SourceClip,
-    networks: Networks,
-    k: int,
-    video: Video,
-    cameras: Cameras | None,
-    rng: np.random.Generator,
-) -> Sample:
-    assert networks.geometry is not None
-    found = split(networks.geometry(video, cameras), settings, rng)
-    info = found.seen.info | {"recipe": "segments", "motion": video_motion(found.target)}
-    reference = found.source[: settings.reference]
-    given = settings, clip, networks, k
-    return _sample(*given, "static", found.target, reference, found.seen, info)
-
-
-def _sample(
-    settings: Curation,
-    clip: SourceClip,
-    networks: Networks,
-    k: int,
-    kind: Kind,
-    target: Video,
-    reference: Video,
-    seen: Seen,
-    info: dict[str, Any],
-    caption: str = "",
-) -> Sample:
-    """The sample of these parts; `caption` is for a clip that neither list nor captioner names."""
-    described = {
-        "id": f"{clip.id}#{k}",
-        "clip": clip.id,
-        "source": settings.source,
-        "scores": clip.scores,
-        "provenance": clip.provenance,
-        "licence": clip.licence,
-        "seed": settings.seed,
-    }
-    return Sample(
-        target,
-        seen.render,
-        reference,
-        clip.caption or networks.captioner(target) or caption,
-        kind,
-        memory=seen.memory,
-        filled=seen.filled,
-        info=described | info,
-    )
+    def _sample(
+        self,
+        k: int,
+        kind: Kind,
+        target: Video,
+        reference: Video,
+        seen: Seen,
+        info: dict[str, Any],
+        caption: str = "",
+    ) -> Sample:
+        """Of these parts; `caption` is for a clip that neither list nor captioner names."""
+        clip = self.clip
+        described = {
+            "id": f"{clip.id}#{k}",
+            "clip": clip.id,
+            "source": self.settings.source,
+            "scores": clip.scores,
+            "provenance": clip.provenance,
+            "licence": clip.licence,
+            "seed": self.settings.seed,
+        }
+        words = clip.caption or self.networks.captioner(target) or caption
+        sample = Sample(target, seen.render, reference, words, kind, info=described | info)
+        return replace(sample, memory=seen.memory, filled=seen.filled)

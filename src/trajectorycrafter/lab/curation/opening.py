@@ -5,12 +5,12 @@ The one thing a reader would get wrong: a clip in a zip is on disk only as long 
 
 import io
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Any, Literal
 from zipfile import BadZipFile, ZipFile
 
 from .rejected import RejectedError
@@ -53,7 +53,7 @@ class Listing:
 
 
 @contextmanager
-def opened(clip: SourceClip) -> Iterator[Path]:
+def opened(clip: SourceClip) -> Generator[Path]:
     """The clip as a file or folder; what is in a zip is taken out for as long as it is needed.
 
     Raises:
@@ -84,7 +84,7 @@ def opened(clip: SourceClip) -> Iterator[Path]:
 
 
 @contextmanager
-def open_zip(parts: tuple[Path, ...]) -> Iterator[ZipFile]:
+def open_zip(parts: tuple[Path, ...]) -> Generator[ZipFile]:
     """A zip, also one that was cut into parts (`split`, to be joined by `cat`)."""
     if len(parts) == 1:
         with ZipFile(parts[0]) as file:
@@ -117,15 +117,14 @@ class _Joined(io.RawIOBase):
         self._place = max(0, base + offset)
         return self._place
 
-    def readinto(self, buffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         start = 0
         for path, size in self._parts:
             if self._place < start + size:
                 with path.open("rb") as file:
                     file.seek(self._place - start)
-                    data = file.read(min(len(buffer), start + size - self._place))
-                buffer[: len(data)] = data
-                self._place += len(data)
-                return len(data)
+                    count = file.readinto(buffer)
+                self._place += count
+                return count
             start += size
         return 0

@@ -7,12 +7,15 @@
 
 https://huggingface.co/datasets/nkp37/OpenVid-1M; names are `YOUTUBEID_N_AtoB.mp4`.
 
-The one thing a reader would get wrong: few have all 186 zips. Rows whose video is not there are
-counted as missing and cost nothing else.
+Few have all 186 zips. Rows whose video is not there are counted as missing and cost nothing else.
 """
 
 import csv
+import math
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from .opening import Listing, SourceClip, open_zip
 
@@ -21,9 +24,6 @@ TABLES = ("OpenVid-1M.csv", "OpenVidHD.csv")
 
 def list_openvid(root: Path, least_scores: dict[str, float] | None = None) -> Listing:
     """The rows of the table whose video is there and whose scores suffice.
-
-    Args:
-        least_scores: by column without the word score: aesthetic, motion, temporal_consistency.
 
     Raises:
         FileNotFoundError: no table.
@@ -34,17 +34,26 @@ def list_openvid(root: Path, least_scores: dict[str, float] | None = None) -> Li
     if table is None:
         raise FileNotFoundError(f"No OpenVid-1M.csv or OpenVidHD.csv in {root} or its data/train.")
     places, least = _places(root), least_scores or {}
-    clips, rejected = [], {}
+    clips, rejected = [], Counter[str]()
     with table.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
-        _check_columns(table, reader.fieldnames or [], least)
+        names = list(reader.fieldnames or [])
+        if {"video", "caption"} - set(names):
+            got = ", ".join(names)
+            raise ValueError(f"{table}: expected columns video and caption; got {got}.")
+        known = {_plain(name) for name in names}
+        if least.keys() - known:
+            raise ValueError(
+                f"{table} has no score {', '.join(sorted(least.keys() - known))}; known: "
+                f"{', '.join(sorted(known - {'video', 'caption'}))}."
+            )
         for row in reader:
             scores, name = _scores(row), row["video"]
-            reason = "missing" if name not in places else None
-            if any(scores.get(key, float("-inf")) < value for key, value in least.items()):
-                reason = "score"
-            if reason is not None:
-                rejected[reason] = rejected.get(reason, 0) + 1
+            if any(scores.get(key, -math.inf) < value for key, value in least.items()):
+                rejected["score"] += 1
+                continue
+            if name not in places:
+                rejected["missing"] += 1
                 continue
             clips.append(
                 SourceClip(
@@ -56,21 +65,7 @@ def list_openvid(root: Path, least_scores: dict[str, float] | None = None) -> Li
                     scores=scores,
                 )
             )
-    return Listing(clips, rejected)
-
-
-def _check_columns(table: Path, columns: object, least: dict[str, float]) -> None:
-    names = list(columns) if isinstance(columns, list | tuple) else []
-    lacking = {"video", "caption"} - set(names)
-    if lacking:
-        raise ValueError(f"{table}: expected columns video and caption; got {', '.join(names)}.")
-    known = {_plain(name) for name in names}
-    unknown = set(least) - known
-    if unknown:
-        raise ValueError(
-            f"{table} has no score {', '.join(sorted(unknown))}; known: "
-            f"{', '.join(sorted(known - {'video', 'caption'}))}."
-        )
+    return Listing(clips, dict(rejected))
 
 
 def _plain(column: str) -> str:
@@ -78,29 +73,25 @@ def _plain(column: str) -> str:
     return column.strip().lower().replace(" ", "_").removesuffix("_score")
 
 
-def _scores(row: dict[str, str]) -> dict[str, float]:
+def _scores(row: dict[str, Any]) -> dict[str, float]:
     """The numbers of a row, by plain name."""
     scores = {}
     for column, text in row.items():
-        if column in ("video", "caption") or not isinstance(text, str):
-            continue
-        try:
-            scores[_plain(column)] = float(text)
-        except ValueError:
-            continue  # camera motion is a word
+        if column not in ("video", "caption"):
+            with suppress(ValueError, TypeError):  # camera motion is a word, and fields may lack
+                scores[_plain(column)] = float(text)
     return scores
 
 
 def _places(root: Path) -> dict[str, tuple[tuple[Path, ...], str | None]]:
     """Where each video is, by its name: the zip's parts and the member, or the unzipped file."""
-    zips: dict[str, tuple[Path, ...]] = {}
-    zips |= {path.stem: (path,) for path in sorted(root.glob("OpenVid_part*.zip"))}
-    cut: dict[str, list[Path]] = {}
+    zips = {path.stem: (path,) for path in sorted(root.glob("OpenVid_part*.zip"))}
+    cut: dict[str, tuple[Path, ...]] = {}
     for path in sorted(root.glob("OpenVid_part*_part*")):
-        cut.setdefault(path.name.rpartition("_part")[0], []).append(path)
+        name = path.name.rpartition("_part")[0]
+        cut[name] = (*cut.get(name, ()), path)
     places: dict[str, tuple[tuple[Path, ...], str | None]] = {}
-    zips |= {name: tuple(parts) for name, parts in cut.items() if name not in zips}
-    for parts in zips.values():
+    for parts in (zips | {name: parts for name, parts in cut.items() if name not in zips}).values():
         with open_zip(parts) as file:
             for name in file.namelist():
                 if name.endswith(".mp4"):

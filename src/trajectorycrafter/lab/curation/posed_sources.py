@@ -24,15 +24,21 @@ def list_realestate10k(root: Path) -> Listing:
     texts = sorted(folder.glob("*.txt"))
     if not texts:
         raise FileNotFoundError(f"No clips in {root}; expected train/CLIP.txt.")
-    places = _pictures_by_name(root)
-    clips, missing = [], 0
+    # Videos by their name without suffix, and folders with pictures by theirs.
+    places: dict[str, Path] = {}
+    for kind in ("videos", "frames"):
+        for path in sorted((root / kind).rglob("*")):
+            if path.suffix.lower() in VIDEO_SUFFIXES:
+                places[path.stem] = path
+            elif path.suffix.lower() in (".png", ".jpg", ".jpeg"):
+                places[path.parent.name] = path.parent
+    clips = []
     for text in texts:
         with text.open(encoding="utf-8") as file:
             address = file.readline().strip()
         video = re.search(r"(?:v=|youtu\.be/)([\w-]+)", address)
         found = places.get(text.stem) or places.get(video[1] if video else "")
         if found is None:
-            missing += 1
             continue
         clips.append(
             SourceClip(
@@ -44,24 +50,17 @@ def list_realestate10k(root: Path) -> Listing:
                 camera_file=text,
             )
         )
+    missing = len(texts) - len(clips)
     return Listing(clips, {"missing": missing} if missing else {})
-
-
-def _pictures_by_name(root: Path) -> dict[str, Path]:
-    """Videos by their name without suffix, and folders with pictures by theirs."""
-    places = {}
-    for kind in ("videos", "frames"):
-        for path in sorted((root / kind).rglob("*")):
-            if path.suffix.lower() in VIDEO_SUFFIXES:
-                places[path.stem] = path
-            elif path.suffix.lower() in (".png", ".jpg", ".jpeg"):
-                places[path.parent.name] = path.parent
-    return places
 
 
 def list_dl3dv(root: Path) -> Iterator[SourceClip]:
     """The scenes `BATCH/HASH/` and `BATCH/HASH.zip`; those of DL3DV-valid.csv if that is there."""
-    valid = _valid_hashes(root)
+    valid: set[str] | None = None
+    for place in (root / "cache" / "DL3DV-valid.csv", root / "DL3DV-valid.csv"):
+        if place.is_file():
+            with place.open(encoding="utf-8", newline="") as file:
+                valid = {row["hash"] for row in csv.DictReader(file)}
     for path in sorted(root.glob("*/*")):
         name = path.stem if path.suffix == ".zip" else path.name
         if valid is not None and name not in valid:
@@ -83,14 +82,6 @@ def list_dl3dv(root: Path) -> Iterator[SourceClip]:
         )
 
 
-def _valid_hashes(root: Path) -> set[str] | None:
-    for place in (root / "DL3DV-valid.csv", root / "cache" / "DL3DV-valid.csv"):
-        if place.is_file():
-            with place.open(encoding="utf-8", newline="") as file:
-                return {row["hash"] for row in csv.DictReader(file)}
-    return None
-
-
 def _folder_of_transforms(path: Path) -> str:
     """The folder inside the zip that has transforms.json; a damaged zip tells when it is opened."""
     try:
@@ -106,10 +97,8 @@ def list_posed(root: Path, licence: str) -> Iterator[SourceClip]:
     for path in [root, *sorted(p for p in root.rglob("*") if p.is_dir())]:
         name = path.relative_to(root).as_posix()
         transforms = (path / "transforms.json").is_file()
-        if transforms or _has_model(path / "sparse") or _has_model(path / "sparse" / "0"):
+        models = [path / "sparse" / name for name in ("images.txt", "images.bin")]
+        models += [path / "sparse" / "0" / model.name for model in models]
+        if transforms or any(model.is_file() for model in models):
             cameras = "transforms" if transforms else "colmap"
             yield SourceClip(name, (path,), None, "", licence, name, cameras=cameras)
-
-
-def _has_model(folder: Path) -> bool:
-    return any((folder / f"images.{suffix}").is_file() for suffix in ("txt", "bin"))

@@ -1,7 +1,7 @@
-"""Why material is turned away.
+"""Why material is rejected.
 
-The one thing a reader would get wrong: being turned away is no failure. It is counted, by reason,
-in the index and on the card; a failure (a crash, a full disk) is tried again by the next run.
+The one thing a reader would get wrong: a rejection is no failure. It is counted, by reason, in the
+index and on the card; a failure (a crash, a full disk) is tried again by the next run.
 """
 
 REASONS = {

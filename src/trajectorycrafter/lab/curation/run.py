@@ -3,11 +3,6 @@
 Workers make samples, this process alone writes them. `clips.jsonl` gets a line when all samples of
 a clip are in a shard, so a run that was killed takes up the clips without one; samples of theirs
 that are in the unfinished shard are kept, and found equal by their name.
-
-The one thing a reader would get wrong: on the engine ray the workers are actors that load the
-networks once (`runtime.engine.run_all` with a `setup`), not a Ray Data pipeline: of depth, render
-and encoding only depth would gain from other resources, and Ray Data would lose what makes one
-clip's failure its own.
 """
 
 import time
@@ -21,9 +16,8 @@ from typing import Any, get_args
 from tqdm.auto import tqdm
 
 from ...config.curation import Curation, Source
-from ...config.serialization import to_json
 from ...runtime.engine import Engine, check_engine, in_words, run_all
-from ...runtime.files import JsonLines
+from ...runtime.files import JsonLines, to_json
 from ...runtime.run_folder import check_inputs, claim
 from ..samples import ShardWriter
 from .card import write_card
@@ -66,7 +60,6 @@ def curate(
     Args:
         out: gets `shard-000000.tar`, ..., `index.parquet`, `clips.jsonl`, `settings.json` and
             `card.html`.
-        workers: clips at a time.
         resume: go on with a run of the same settings; what failed is tried again.
         overwrite: replace an earlier run, when this one is whole.
         say: gets a line about the result at the end.
@@ -92,14 +85,9 @@ def curate(
     with ShardWriter(folder.work, settings.per_shard) as writer:
         before = len(writer)
         todo = [clip for clip in listing.clips if not log.is_done(clip.id, writer)]
-        results = run_all(
-            partial(make_samples, settings),
-            todo,
-            engine=engine,
-            workers=workers,
-            setup=setup,
-            describe=lambda clip: clip.id,
-        )
+        how: dict[str, Any] = {"engine": engine, "workers": workers, "setup": setup}
+        make = partial(make_samples, settings)
+        results = run_all(make, todo, describe=lambda clip: clip.id, **how)
         for clip, found in tqdm(results, "Curating", len(todo), delay=1, leave=False):
             if isinstance(found, Made):
                 for sample in found.samples:
@@ -110,9 +98,8 @@ def curate(
             rejected.update(line.get("rejected", {}))
         writer.rejected = dict(sorted(rejected.items()))
         made, samples = len(writer) - before, len(writer)
-    done = Curated(
-        out, samples, made, writer.rejected, log.failed, round(time.monotonic() - began, 2)
-    )
+    seconds = round(time.monotonic() - began, 2)
+    done = Curated(out, samples, made, writer.rejected, log.failed, seconds)
     write_card(folder.work, settings, failed=len(log.failed))
     folder.finish()
     say(_summary(done))
@@ -120,15 +107,11 @@ def curate(
 
 
 def check_settings(settings: Curation) -> None:
-    """Checks what no clip could make good.
-
-    Raises:
-        ValueError: numbers out of range, or a kind that the source cannot give.
-    """
+    """Raises ValueError for what no clip could make good: numbers out of range, an unknown source,
+    or a kind that the source cannot give."""
     if settings.source not in get_args(Source):
-        raise ValueError(
-            f"Unknown source {settings.source!r}; use one of {', '.join(get_args(Source))}."
-        )
+        known = ", ".join(get_args(Source))
+        raise ValueError(f"Unknown source {settings.source!r}; use one of {known}.")
     kind_of(settings)
     check_holes(settings.hole)
     window = settings.window
@@ -184,7 +167,7 @@ def _summary(done: Curated) -> str:
     rate = done.made / done.seconds if done.seconds else 0.0
     parts = [f"{done.samples} samples in {done.folder} ({done.made} now, {rate:.2f} a second)"]
     if done.rejected:
-        parts.append("turned away: " + ", ".join(f"{n} {r}" for r, n in done.rejected.items()))
+        parts.append("rejected: " + ", ".join(f"{n} {r}" for r, n in done.rejected.items()))
     if done.failed:
         name, why = next(iter(done.failed.items()))
         parts.append(f"{len(done.failed)} failed, the first being {name}: {why}")

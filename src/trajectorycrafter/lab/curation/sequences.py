@@ -1,8 +1,7 @@
 """Reading a window of a posed sequence: pictures at the sample's size, and their cameras.
 
-The one thing a reader would get wrong: pictures are cut and scaled, so the cameras are too; and a
-lens' distortion is taken out of the pictures here, after which the cameras are the pinhole ones of
-the rest of the house.
+Pictures are cut and scaled, so the cameras are too; and a lens' distortion is taken out of the
+pictures here, after which the cameras are the pinhole ones of the rest of the package.
 """
 
 import json
@@ -49,38 +48,35 @@ class PosedFrames:
 def read_window(
     clip: SourceClip, path: Path, settings: Curation, rng: np.random.Generator
 ) -> tuple[Video, Cameras]:
-    """Some of a sequence, as long as the settings say, begun at random.
-
-    Args:
-        path: the opened clip.
+    """Some of an opened sequence, as long as the settings say, begun at random.
 
     Raises:
         RejectedError: unreadable, too short, or pictures and cameras that do not belong together.
     """
+    window = settings.window
     try:
         sequence = _sequence(clip, path)
-        chosen = _chosen(len(sequence.cameras), settings, rng)
-        return _fitted(sequence, chosen, settings.window.size)
+        count = len(sequence.cameras)
+        most = round(window.frames * settings.triplet.sequence)
+        length = min(most, (count - 1) // window.stride + 1)
+        if length <= window.frames:
+            raise RejectedError("short", f"{count} frames; two segments need more")
+        span = (length - 1) * window.stride + 1
+        start = int(rng.integers(count - span + 1))
+        return _fitted(sequence, range(start, start + span, window.stride), window.size)
     except (ValueError, OSError, KeyError) as error:
         raise RejectedError("unreadable", str(error)) from error
-
-
-def _chosen(count: int, settings: Curation, rng: np.random.Generator) -> range:
-    window = settings.window
-    most = round(window.frames * settings.triplet.sequence)
-    length = min(most, (count - 1) // window.stride + 1)
-    if length <= window.frames:
-        raise RejectedError("short", f"{count} frames; two segments need more")
-    span = (length - 1) * window.stride + 1
-    start = int(rng.integers(count - span + 1))
-    return range(start, start + span, window.stride)
 
 
 def _sequence(clip: SourceClip, path: Path) -> PosedFrames:
     if clip.cameras == "realestate10k":
         assert clip.camera_file is not None
         return _realestate10k(clip.camera_file, path)
-    pictures = _folder_of_pictures(path)
+    # The one with the largest pictures.
+    names = ("images", "images_2", "images_4", "images_8")
+    pictures = next((path / name for name in names if (path / name).is_dir()), None)
+    if pictures is None:
+        raise RejectedError("missing", f"no folder {', '.join(names[:3])} or {names[3]} in {path}")
     if clip.cameras == "transforms":
         return _transforms(path / "transforms.json", pictures)
     files = sorted(file for file in pictures.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
@@ -88,14 +84,6 @@ def _sequence(clip: SourceClip, path: Path) -> PosedFrames:
     if len(files) != len(cameras):
         raise RejectedError("geometry", f"{len(files)} pictures but {len(cameras)} cameras")
     return PosedFrames(cameras, files)
-
-
-def _folder_of_pictures(path: Path) -> Path:
-    """`images`, else the one with the largest pictures: images_2, images_4, images_8."""
-    for name in ("images", "images_2", "images_4", "images_8"):
-        if (path / name).is_dir():
-            return path / name
-    raise RejectedError("missing", f"no folder images, images_2, images_4 or images_8 in {path}")
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
@@ -184,15 +172,12 @@ def undistorted(
         distortion: OpenCV's k1, k2, p1, p2, k3.
     """
     height, width = frames.shape[2:]
-    # OpenCV has pixel centres at integers.
+    # OpenCV has pixel centers at integers.
     shift = np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
     old, numbers = K.double().numpy() - shift, np.array(distortion)
     new, _ = cv2.getOptimalNewCameraMatrix(old, numbers, (width, height), 0)
     x, y = cv2.initUndistortRectifyMap(old, numbers, np.eye(3), new, (width, height), cv2.CV_32FC1)
-    pictures = frames.permute(0, 2, 3, 1).contiguous().numpy()
-    straight = [
-        cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        for picture in pictures
-    ]
+    pictures, edge = frames.permute(0, 2, 3, 1).contiguous().numpy(), cv2.BORDER_REPLICATE
+    straight = [cv2.remap(p, x, y, cv2.INTER_LINEAR, borderMode=edge) for p in pictures]
     made = torch.from_numpy(np.stack(straight)).permute(0, 3, 1, 2).contiguous()
     return made, torch.from_numpy(new + shift).to(K)

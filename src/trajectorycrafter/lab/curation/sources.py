@@ -1,7 +1,7 @@
 """The clips of every dataset, by `Curation.source`.
 
-The one thing a reader would get wrong: listing opens no video. What is inside a file is seen when
-its turn comes, by the worker that has it; only what the lists themselves say is counted here.
+Listing opens no video. What is inside a file is seen when its turn comes, by the worker that has
+it; only what the lists themselves say is counted here.
 """
 
 from collections.abc import Iterator

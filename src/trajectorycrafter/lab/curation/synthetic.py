@@ -4,8 +4,8 @@ Three recipes: `double_reprojection` as with filmed clips, `segments` of a momen
 (what posed sequences give), and `synchronised`: a second camera that films the same moments.
 
 The one thing a reader would get wrong: depth is exact only where asked for. By default it is
-disturbed as estimated depth is, since a model that has seen none but exact renders has not seen
-what it will be given.
+disturbed as estimated depth is, since a model trained on exact renders alone has not seen what it
+will be given.
 """
 
 import math
@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...config.curation import Curation
+from ...depth.alignment import fit_disparity
 from ...geometry.cameras import Cameras
 from ...rendering.point_cloud import lift
 from ...rendering.render import hole_share, render
@@ -28,7 +29,6 @@ from ..synthetic.scene import RayScene
 from ..synthetic.takes import handheld, steady
 from .draws import RandomPath, paths, seek_path, wanted_holes
 from .dynamic import PREVIEW, Seen, reproject, spread
-from .geometry import fit_disparity
 from .static import PosedVideo, see
 
 RECIPES = ("double_reprojection", "segments", "synchronised")
@@ -140,8 +140,8 @@ def aligned_to(depth: Depth, exact: Depth) -> Depth:
     """Estimated depth with one scale and shift of disparity for the clip, fitted to the truth."""
     both = depth.valid & exact.valid
     thinned = slice(None, None, max(1, int(both.sum()) // 20_000))
-    guess, true = (1 / depth.z[both])[thinned].double(), exact.z[both][thinned].double()
-    scale, shift = fit_disparity(guess, true)
+    guess, true = (1 / depth.z[both])[thinned], exact.z[both][thinned].double()
+    scale, shift = fit_disparity(guess, 1 / true, "ratios")
     farthest = float(true.max()) * 2
     z = 1 / (scale / depth.z + shift).clamp(min=1 / farthest)
     return Depth(z, depth.valid, exact.K)

@@ -12,14 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tqdm.auto import tqdm
+
 from ...config.redirect import RedirectSettings
-from ...config.serialization import to_json
 from ...depth.from_file import read_depth
 from ...geometry.cameras import DEFAULT_FOV_DEG, focal_from_fov, intrinsics, static_cameras
 from ...job.batch import (
     BatchResult,
     How,
-    Progress,
     check_batch_inputs,
     check_common,
     redirect_jobs,
@@ -29,6 +29,7 @@ from ...job.manifest import Job, read_manifest
 from ...job.pipeline import TrajectoryCrafter
 from ...job.reshoot import make_trajectory
 from ...runtime.engine import Engine, check_engine, in_words, run_all
+from ...runtime.files import to_json
 from ...runtime.plugins import unknown_name
 from ...runtime.run_folder import check_inputs, claim, opened, read_record
 from ...source_cameras import load_source_cameras
@@ -36,7 +37,7 @@ from ...video.clip import Video
 from ...video.reading import FrameChoice, probe
 from .cameras import CAMERA_COLUMNS, CameraRecovery, camera_errors, load_recovery
 from .metrics import METRICS, columns, score
-from .records import Column, Entry, EntryLog, Evaluation
+from .records import Column, Entry, EntryLog, Evaluation, Key
 from .report import write_media, write_report
 from .temporal import frame_difference, warping_error
 
@@ -111,10 +112,9 @@ def evaluate_manifest(
         metrics: names of `METRICS`, for lines with a `target`.
         camera_recovery: also compare the cameras found in the made videos with those asked for;
             a name of `cameras.NAMES`.
-        workers: clips at a time.
         overwrite, resume: as for `job.batch.redirect_all`.
         media: keep what was compared for the report's players.
-        say: told a line per clip.
+        say: gets a line per clip.
 
     Raises:
         FileNotFoundError: no such manifest or weights.
@@ -133,62 +133,51 @@ def evaluate_manifest(
         check_common(to_make, settings)
     check_batch_inputs(jobs, out / "runs", settings, Path(manifest))
     check_inputs([out], OURS, [Path(manifest)])
-    depends = {
-        "settings": to_json(settings),
-        "metrics": [*metrics],
-        "camera_recovery": camera_recovery,
-    }
+    depends = {"settings": to_json(settings), "metrics": [*metrics]}
+    depends |= {"camera_recovery": camera_recovery}
     earlier = read_record(opened(out) / RECORD)
     again: dict[str, Any] = {"overwrite": overwrite, "resume": resume}
     folder = claim(out, RECORD, depends, ours=OURS, held="an evaluation", **again)
     work = folder.work
     log = EntryLog(work / "entries.jsonl", new=not resume or earlier != depends)
-    about: dict[str, Any] = {"manifest": str(manifest), **depends}
-    options: dict[str, Any] = {"engine": engine, "workers": workers, "say": say}
-    made = BatchResult([])
+    entries, made = blank_entries(jobs, settings), BatchResult([])
+    options: dict[str, Any] = {"engine": engine, "workers": workers}
     if to_make:
         how = How(overwrite, resume)
-        made = redirect_jobs(to_make, work / "runs", settings, how, **options)
-    entries = blank_entries(jobs, settings)
+        made = redirect_jobs(to_make, work / "runs", settings, how, say=say, **options)
     for record in made.failed:
         log.add(replace(entries[record.name], error=record.error))
-    failed = {record.name for record in made.failed}
-    tasks = []
+    done, failed = log.done, {record.name for record in made.failed}
+    tasks, shown = [], work if media else None
     for job in jobs:
-        entry = entries[job.name]
-        if job.name not in failed and (entry.key not in log or job.name in made.made):
-            run = work / "runs" / job.name if job.result is None else None
-            video = job.result or work / "runs" / job.name / "video.mp4"
-            shown, own = work if media else None, job.settings(settings)
-            tasks.append(ScoreTask(job, own, entry, run, video, tuple(metrics), shown))
-    progress = Progress(len(tasks), say)
-    for task, found in run_all(
-        _score,
-        tasks,
-        engine=engine,
-        workers=min(workers, max(1, len(tasks))),
-        setup=partial(load_recovery, camera_recovery) if camera_recovery else None,
-        describe=lambda task: task.job.name,
-    ):
+        entry, run = entries[job.name], work / "runs" / job.name
+        if job.name not in failed and (entry.key not in done or job.name in made.made):
+            place = (run, run / "video.mp4") if job.result is None else (None, job.result)
+            own = job.settings(settings)
+            tasks.append(ScoreTask(job, own, entry, *place, tuple(metrics), shown))
+    setup = partial(load_recovery, camera_recovery) if camera_recovery else None
+    options = {"engine": engine, "workers": min(workers, max(1, len(tasks))), "setup": setup}
+    results = run_all(_score, tasks, describe=lambda task: task.job.name, **options)
+    for task, found in tqdm(results, "Scores", len(tasks), delay=1, leave=False):
         if isinstance(found, Exception):
             found = replace(task.entry, error=in_words(found))
         log.add(found)
-        progress.tell(f"scores of {task.job.name}", None, found.error)
+        with tqdm.external_write_mode():
+            outcome = "done" if found.error is None else f"failed: {found.error}"
+            say(f"scores of {task.job.name}: {outcome}")
     latest = {entry.key: entry for entry in log.entries}
+    about: dict[str, Any] = {"manifest": str(manifest), **depends}
     about["seconds"] = round(time.monotonic() - began, 1)
-    evaluation = Evaluation(
-        "manifest",
-        manifest_columns(metrics, camera_recovery is not None),
-        [latest[entries[job.name].key] for job in jobs],
-        about=about,
-    )
+    scored = [latest[entries[job.name].key] for job in jobs]
+    known = manifest_columns(metrics, camera_recovery is not None)
+    evaluation = Evaluation("manifest", known, scored, about=about)
     write_report(evaluation, work)
     folder.finish()
     return evaluation
 
 
 def manifest_columns(metrics: Iterable[str], cameras: bool) -> list[Column]:
-    """What `evaluate_manifest` may tell of a clip, in the order of a table."""
+    """What `evaluate_manifest` may measure of a clip, in the order of a table."""
     known = columns((METRICS[name] for name in metrics), REGIONS)
     return [*known, *OWN_COLUMNS, *(CAMERA_COLUMNS if cameras else [])]
 
@@ -204,7 +193,7 @@ def blank_entries(jobs: list[Job], settings: RedirectSettings) -> dict[str, Entr
         if job.clip not in same:
             same.append(job.clip)
     entries: dict[str, Entry] = {}
-    taken: set[tuple] = set()
+    taken: set[Key] = set()
     for job in jobs:
         number = stems[job.clip.stem].index(job.clip) + 1
         clip = job.clip.stem if number == 1 else f"{job.clip.stem} ({number})"
@@ -240,7 +229,14 @@ def _score(task: ScoreTask, recovery: CameraRecovery | None = None) -> Entry:
         values |= score(made.frames, true.frames, chosen, regions)
     if recovery is not None:
         values |= _camera_values(task, made, recovery)
-    return replace(task.entry, values=values, media=_media(task, made, true))
+    shown = {}
+    if task.media is not None:
+        clip, entry = task.settings.clip, task.entry
+        frames, size = clip.frames or None, (made.height, made.width)
+        choice = FrameChoice(clip.start, clip.stride, frames, True, size, fit=clip.fit)
+        source = Video.read(task.job.clip, choice)
+        shown = write_media(task.media, entry.clip, entry.row, made, true, source, entry.group)
+    return replace(task.entry, values=values, media=shown)
 
 
 def read_truth(path: Path, made: Video, settings: RedirectSettings) -> Video:
@@ -252,19 +248,14 @@ def read_truth(path: Path, made: Video, settings: RedirectSettings) -> Video:
     Raises:
         ValueError: it cannot be read, or has too few frames.
     """
-    clip, alike = settings.clip, probe(path).frames == len(made)
-    choice = FrameChoice(
-        start=0 if alike else clip.start,
-        stride=1 if alike else clip.stride,
-        count=len(made),
-        size=(made.height, made.width),
-        fit=clip.fit,
-    )
-    return Video.read(path, choice)
+    clip, size = settings.clip, (made.height, made.width)
+    alike = probe(path).frames == len(made)
+    start, stride = (0, 1) if alike else (clip.start, clip.stride)
+    return Video.read(path, FrameChoice(start, stride, len(made), size=size, fit=clip.fit))
 
 
 def _run_costs(run: Path) -> dict[str, float]:
-    """The share of holes, seconds and memory that `run.json` records."""
+    """What `run.json` records."""
     record = json.loads((run / "run.json").read_text())
     costs, holes = record["stages"], record["holes"]
     values = {"holes": sum(holes) / len(holes)}
@@ -297,20 +288,3 @@ def _camera_values(task: ScoreTask, made: Video, recovery: CameraRecovery) -> di
     trajectory = make_trajectory(camera, len(made), task.settings.way)
     asked = trajectory.cameras(static_cameras(K, *size), camera.radius or 1.0)
     return camera_errors(recovery(made, None), asked, SCALE_FREE)
-
-
-def _media(task: ScoreTask, made: Video, true: Video | None) -> dict[str, str]:
-    """Write what the report's players show."""
-    if task.media is None:
-        return {}
-    clip, entry = task.settings.clip, task.entry
-    choice = FrameChoice(
-        start=clip.start,
-        stride=clip.stride,
-        count=clip.frames or None,
-        shorter_ok=True,
-        size=(made.height, made.width),
-        fit=clip.fit,
-    )
-    source = Video.read(task.job.clip, choice)
-    return write_media(task.media, entry.clip, entry.row, made, true, source, entry.group)

@@ -17,8 +17,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ...depth.alignment import align_cameras, umeyama
-from ...geometry.cameras import Cameras, check_cameras, intrinsics, static_cameras
-from ...geometry.transforms import rigid_inverse
+from ...geometry.cameras import Cameras, check_cameras, intrinsics, rigid_inverse, static_cameras
 from ...runtime.plugins import load_plugin, unknown_name
 from ...video.clip import Video
 from .records import Column
@@ -78,9 +77,8 @@ class StructureFromMotion:
 
         # Moving things and what a model invented are off by little
         # (docs/reference/camera_accuracy.md).
-        search = Colmap(
-            mappers=self.mappers, seed=self.seed, largest_error=max(1.0, video.width / 480)
-        )
+        error = max(1.0, video.width / 480)
+        search = Colmap(mappers=self.mappers, seed=self.seed, largest_error=error)
         placed, frames = search.place(video, K)
         lens = intrinsics(video.width, video.height, video.width, len(video)) if K is None else K
         cameras = static_cameras(lens.cpu().clone(), video.height, video.width)
@@ -119,7 +117,6 @@ def camera_errors(
     translation where either path stands still.
 
     Args:
-        names: the columns wanted; None for all.
         still: largest extent of an asked path that counts as standing still, scene units.
 
     Raises:
@@ -143,17 +140,19 @@ def camera_errors(
             replace(c[index], world_to_camera=c[index].world_to_camera.cpu().double())
             for c in (recovered.cameras, asked)
         )
-        values |= _rotation_errors(ours, theirs, index)
+        # Where in the found cameras the next one is that of the next frame.
+        steps = (index.diff() == 1).nonzero()[:, 0]
+        values |= _rotation_errors(ours, theirs, steps)
         # What float32 makes of one and the same position that is far from the origin.
         rounding = 1e-5 * float(ours.world_to_camera[:, :3, 3].abs().max())
         if extent(theirs) > still and extent(ours) > rounding:
-            values |= _translation_errors(ours, theirs, index)
+            values |= _translation_errors(ours, theirs, steps)
     return {name: value for name, value in values.items() if names is None or name in names}
 
 
-def _rotation_errors(ours: Cameras, theirs: Cameras, frame: Tensor) -> dict[str, float]:
-    from_first = angle(_rotations(_from_first(ours)), _rotations(_from_first(theirs)))
-    (a, b), steps = (_rotations(ours), _rotations(theirs)), _steps(frame)
+def _rotation_errors(ours: Cameras, theirs: Cameras, steps: Tensor) -> dict[str, float]:
+    from_first = angle(_from_first(ours), _from_first(theirs))
+    a, b = (cameras.camera_to_world[:, :3, :3] for cameras in (ours, theirs))
     i, j = torch.triu_indices(len(a), len(a), 1)
     pairs = angle(a[i].transpose(-1, -2) @ a[j], b[i].transpose(-1, -2) @ b[j])
     values = {
@@ -162,12 +161,12 @@ def _rotation_errors(ours: Cameras, theirs: Cameras, frame: Tensor) -> dict[str,
         "rot_pairs_deg": float(pairs.mean().rad2deg()),
     }
     if len(steps):
-        off = angle(_rotations(_moves(ours, steps)), _rotations(_moves(theirs, steps)))
+        off = angle(_moves(ours, steps), _moves(theirs, steps))
         values["rpe_rot_deg"] = float(_rms(off).rad2deg())
     return values
 
 
-def _translation_errors(ours: Cameras, theirs: Cameras, frame: Tensor) -> dict[str, float]:
+def _translation_errors(ours: Cameras, theirs: Cameras, steps: Tensor) -> dict[str, float]:
     # Positions from the first camera; either path's farthest is brought to distance 1.
     went, asked = (_from_first(cameras)[:, :3, 3] for cameras in (ours, theirs))
     reached, reach = went.norm(dim=-1).max(), asked.norm(dim=-1).max()
@@ -176,27 +175,27 @@ def _translation_errors(ours: Cameras, theirs: Cameras, frame: Tensor) -> dict[s
     scale, rotation, shift = umeyama(ours.centers, theirs.centers)
     apart = (scale * ours.centers @ rotation.T + shift - theirs.centers).norm(dim=-1)
     aligned = align_cameras(ours, theirs).cameras(ours)
+    turned = angle(aligned.camera_to_world, theirs.camera_to_world)
     values = {
         "trans_err_sum": float(off.sum()),
         "trans_err_mean": float(off.mean()),
         "trans_err_sum_scene": float(off.sum()) * float(reach),
         "trans_pairs_share": float(apart.mean()) / extent(theirs),
         "ate": float(_rms(apart)),
-        "ate_rot_deg": float(_rms(angle(_rotations(aligned), _rotations(theirs))).rad2deg()),
+        "ate_rot_deg": float(_rms(turned).rad2deg()),
     }
-    steps = _steps(frame)
     if len(steps):
         rest = rigid_inverse(_moves(theirs, steps)) @ _moves(aligned, steps)
         values["rpe_trans"] = float(_rms(rest[:, :3, 3].norm(dim=-1)))
     return values
 
 
-def angle(a: Float[Tensor, "*N 3 3"], b: Float[Tensor, "*N 3 3"]) -> Float[Tensor, "*N"]:
-    """Angle between rotations, radians: arccos((tr(a b^T) - 1) / 2).
+def angle(a: Float[Tensor, "*N m m"], b: Float[Tensor, "*N m m"]) -> Float[Tensor, "*N"]:
+    """Angle between rotations or the rotations of rigid motions: arccos((tr(a b^T) - 1) / 2).
 
-    Computed as an atan2: near 0 the arccos of a trace in float32 errs by 0.03 degrees.
+    In radians, computed as an atan2: near 0 the arccos of a trace in float32 errs by 0.03 degrees.
     """
-    rest = a @ b.transpose(-1, -2)
+    rest = a[..., :3, :3] @ b[..., :3, :3].transpose(-1, -2)
     skew = (rest - rest.transpose(-1, -2)) / 2
     sine = torch.stack([skew[..., 2, 1], skew[..., 0, 2], skew[..., 1, 0]], dim=-1).norm(dim=-1)
     return torch.atan2(sine, (rest.diagonal(dim1=-2, dim2=-1).sum(dim=-1) - 1) / 2)
@@ -207,18 +206,9 @@ def extent(cameras: Cameras) -> float:
     return float(torch.cdist(cameras.centers, cameras.centers).max())
 
 
-def _rotations(cameras: Cameras | Float[Tensor, "N 4 4"]) -> Float[Tensor, "N 3 3"]:
-    return (cameras.camera_to_world if isinstance(cameras, Cameras) else cameras)[:, :3, :3]
-
-
 def _from_first(cameras: Cameras) -> Float[Tensor, "N 4 4"]:
     """camera_to_world, the world being the first camera."""
     return cameras.world_to_camera[:1] @ cameras.camera_to_world
-
-
-def _steps(frame: Tensor) -> Tensor:
-    """Where in the found cameras the next one is that of the next frame."""
-    return (frame.diff() == 1).nonzero()[:, 0]
 
 
 def _moves(cameras: Cameras, steps: Tensor) -> Float[Tensor, "n 4 4"]:

@@ -1,20 +1,20 @@
 """A case: a source clip, a camera path, and the true video along it; and how methods are scored.
 
 The one thing a reader would get wrong: "in holes" is what the source camera does not see at the
-same moment, by true depth. It is the same for every method, whatever a method itself left
-open.
+same moment, by true depth. It is the same for every method, whatever a method itself left open.
 """
 
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ...config.redirect import MODELS, GeneratorSettings, RedirectSettings
+from ...depth.alignment import fit_disparity
 from ...depth.estimator import load_depth_estimator
 from ...geometry.cameras import Cameras
 from ...geometry.trajectories import Trajectory
@@ -29,7 +29,7 @@ from ...runtime.plugins import unknown_name
 from ...video.clip import Depth, Video
 from .cameras import CAMERA_COLUMNS, CameraRecovery, camera_errors
 from .metrics import METRICS, columns, score
-from .records import Column, Entry
+from .records import Column, Entry, Key
 from .report import write_media
 
 SCORES = ("psnr", "ssim", "dino")
@@ -130,17 +130,15 @@ def check_names(methods: Iterable[str], depths: Iterable[str]) -> None:
 
 
 def aligned(depth: Depth, truth: Depth) -> Depth:
-    """Estimated depth in the scale of true depth.
+    """Estimated depth in the scale of true depth, with the true intrinsics.
 
     Scale and shift of disparity are fitted over the whole clip to all pixels, in least squares of
-    disparity, as depth is aligned to COLMAP's points in the iPhone benchmark. The intrinsics are
-    the true ones.
+    disparity, as depth is aligned to COLMAP's points in the iPhone benchmark.
     """
     both = (depth.valid & truth.valid).flatten()
     estimated, true = (1 / d.z.flatten()[both].double() for d in (depth, truth))
-    columns = torch.stack([estimated, torch.ones_like(estimated)], dim=1)
-    scale, shift = torch.linalg.lstsq(columns, true[:, None]).solution[:, 0].tolist()
-    # Beyond the farthest true surface nothing is.
+    scale, shift = fit_disparity(estimated, true)
+    # There is nothing beyond the farthest true surface.
     disparity = (scale / depth.z + shift).clamp(min=float(true.min()))
     return Depth(1 / disparity, depth.valid, truth.K)
 
@@ -171,9 +169,9 @@ def score_case(
     """Make the video with method `name` and score it; a failure becomes the entry's error.
 
     Args:
-        depth_seconds: what the depth took, added to the method's own time.
+        depth_seconds: added to the method's own time.
         recovery: finds the cameras of the made video; None leaves their errors out.
-        media: folder of the report, if its players shall show this case.
+        media: folder of the report, if its players are to show this case.
         group: joined to the case's own.
     """
     joined = dict(case.group) | dict(group or {})
@@ -218,7 +216,7 @@ def camera_scores(made: Video, case: Case, recovery: CameraRecovery) -> dict[str
 
 
 def score_methods(
-    case: Case, depth: Depth, names: Iterable[str], done: set[tuple], **options
+    case: Case, depth: Depth, names: Iterable[str], done: set[Key], **options: Any
 ) -> list[Entry]:
     """`score_case` for all methods that are not `done` yet."""
     group = dict(case.group) | dict(options.get("group") or {})

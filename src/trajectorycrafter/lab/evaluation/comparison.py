@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -108,7 +108,6 @@ def compare(
     one row, these two are compared.
 
     Args:
-        names: what to call the two.
         by: group keys whose values are told apart; over the others a clip counts once, with its
             mean. Default: the keys that are no scale, as in `tables.tables`.
 
@@ -133,34 +132,25 @@ def compare(
         )
     if by is None:
         by = {*group_values(a), *group_values(b)} - {*numeric_keys(a), *numeric_keys(b)}
+    known = set(by)
+    parts: dict[tuple[str, tuple[tuple[str, str], ...]], list[tuple[Entry, Entry]]] = {}
+    for x, y in pairs:
+        row = y.row if x.row == y.row else f"{x.row} -> {y.row}"
+        group = tuple((key, value) for key, value in y.group.items() if key in known)
+        parts.setdefault((row, group), []).append((x, y))
     in_a, in_b = ({column.name for column in side.columns} for side in (a, b))
+    both = [column for column in a.columns if column.name in in_b]
+    found = (_change(row, dict(g), c, part) for (row, g), part in parts.items() for c in both)
     return Comparison(
         a.benchmark,
         names,
-        _changes(pairs, [c for c in a.columns if c.name in in_b], set(by)),
-        (
-            [entry for key, entry in left.items() if key not in right],
-            [entry for key, entry in right.items() if key not in left],
-        ),
+        [change for change in found if change is not None],
+        ([left[k] for k in left if k not in right], [right[k] for k in right if k not in left]),
         (
             [column.label for column in a.columns if column.name not in in_b],
             [column.label for column in b.columns if column.name not in in_a],
         ),
     )
-
-
-def _changes(pairs: list[tuple[Entry, Entry]], columns: list[Column], by: set[str]) -> list[Change]:
-    parts: dict[tuple, list[tuple[Entry, Entry]]] = {}
-    for x, y in pairs:
-        row = y.row if x.row == y.row else f"{x.row} -> {y.row}"
-        group = tuple((key, value) for key, value in y.group.items() if key in by)
-        parts.setdefault((row, group), []).append((x, y))
-    found = [
-        _change(row, dict(group), column, part)
-        for (row, group), part in parts.items()
-        for column in columns
-    ]
-    return [change for change in found if change is not None]
 
 
 def _change(
@@ -184,6 +174,12 @@ def _change(
     gains = -differences if column.better == "lower" else differences
     least = 0.5 * 10.0**-column.digits
     moved = [pair for pair in pairs if abs(pair.difference) > least]
+    verdict: Verdict | None = None
+    if column.better != "neither":
+        verdict = "better" if (low > 0) == (column.better == "higher") else "worse"
+        printed = abs(float(differences.mean())) > least
+        if len(clips) < FEWEST or low <= 0 <= high or not printed:
+            verdict = "undecided"
     return Change(
         row,
         group,
@@ -195,17 +191,9 @@ def _change(
         len(clips),
         int((gains > least).sum()),
         int((gains < -least).sum()),
-        _verdict(column, low, high, len(clips), abs(float(differences.mean())) > least),
+        verdict,
         sorted(moved, key=lambda pair: -abs(pair.difference))[:LARGEST],
     )
-
-
-def _verdict(column: Column, low: float, high: float, clips: int, printed: bool) -> Verdict | None:
-    if column.better == "neither":
-        return None
-    if clips < FEWEST or low <= 0 <= high or not printed:
-        return "undecided"
-    return "better" if (low > 0) == (column.better == "higher") else "worse"
 
 
 # ---------------------------------------------------------------------------------------- writing
@@ -222,7 +210,21 @@ def write_comparison(
     """
     found = compare(a, b, names)
     write_text(comparison_markdown(found), out / "comparison.md")
-    write_text(comparison_html(found), out / "comparison.html")
+    a_name, b_name = names
+    page = render(
+        "report/comparison.html",
+        title=f"{found.benchmark}: {b_name} against {a_name}",
+        data={},
+        tally=_tally(found),
+        sections=_sections(found),
+        headings=[a_name, b_name, *HEADINGS],
+        change_cells=_change_cells,
+        pair_headings=[*PAIR_HEADINGS, a_name, b_name, "difference"],
+        largest=_largest,
+        legend=COMPARISON_LEGEND,
+        remarks=_remarks(found),
+    )
+    write_text(page, out / "comparison.html")
     return found
 
 
@@ -237,10 +239,10 @@ def comparison_markdown(found: Comparison) -> str:
                 f"**{x}**" if x in ("better", "worse") else escape(x) for x in _change_cells(change)
             ]
             lines.append([escape(change.column.label), *cells])
-        parts += [f"## {escape(title)}", markdown_table(["", *_headings(a, b)], lines)]
+        parts += [f"## {escape(title)}", markdown_table(["", a, b, *HEADINGS], lines)]
         largest = [[escape(cell) for cell in cells] for cells in _largest(changes)]
         if largest:
-            table = markdown_table(_pair_headings(a, b), largest)
+            table = markdown_table([*PAIR_HEADINGS, a, b, "difference"], largest)
             parts += [f"Largest changes from {a} to {b}:", table]
     parts.append(COMPARISON_LEGEND)
     lines = _remarks(found)
@@ -249,24 +251,10 @@ def comparison_markdown(found: Comparison) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def comparison_html(found: Comparison) -> str:
-    """The comparison as a page."""
-    a, b = found.names
-    return render(
-        "report/comparison.html",
-        title=f"{found.benchmark}: {b} against {a}",
-        data={},
-        tally=_tally(found),
-        sections=_sections(found),
-        headings=_headings(a, b),
-        change_cells=_change_cells,
-        pair_headings=_pair_headings(a, b),
-        largest=_largest,
-        legend=COMPARISON_LEGEND,
-        remarks=_remarks(found),
-    )
-
-
+HEADINGS = ("difference", "95 % interval", "wins / losses / ties", "p", "verdict", "clips")
+"""Over `_change_cells`, after the two means."""
+PAIR_HEADINGS = ("column", "clip", "group")
+"""Over `_largest`, before the two values and their difference."""
 COMPARISON_LEGEND = (
     "Differences are second minus first, over the clips both have, with the 95 % interval of their "
     "mean by bootstrap over clips. Better or worse: the interval lies on one side of zero, has at "
@@ -280,8 +268,7 @@ COMPARISON_LEGEND = (
 def _tally(found: Comparison) -> str:
     """How many columns went which way, over all rows and groups."""
     verdicts = [change.verdict for change in found.changes]
-    words: list[Verdict] = ["better", "worse", "undecided"]
-    return ", ".join(f"{verdicts.count(word)} {word}" for word in words)
+    return ", ".join(f"{verdicts.count(word)} {word}" for word in get_args(Verdict))
 
 
 def _sections(found: Comparison) -> list[tuple[str, list[Change]]]:
@@ -295,7 +282,7 @@ def _sections(found: Comparison) -> list[tuple[str, list[Change]]]:
 
 
 def _remarks(found: Comparison) -> list[str]:
-    """What could not be compared, a line each."""
+    """What could not be compared."""
     lines = []
     for name, entries, columns in zip(found.names, found.only, found.columns):
         if columns:
@@ -313,11 +300,9 @@ def _signed(value: float, column: Column) -> str:
 
 
 def _change_cells(change: Change) -> list[str]:
-    """A change as texts: mean, mean, difference, interval, wins/losses/ties, p, verdict, clips."""
     c = change.column
     return [
-        number(change.mean_a, c),
-        number(change.mean_b, c),
+        *(number(mean, c) for mean in (change.mean_a, change.mean_b)),
         _signed(change.difference, c),
         f"[{_signed(change.low, c)}, {_signed(change.high, c)}]",
         f"{change.wins} / {change.losses} / {change.ties}",
@@ -327,26 +312,12 @@ def _change_cells(change: Change) -> list[str]:
     ]
 
 
-def _headings(a: str, b: str) -> list[str]:
-    """The headings over `_change_cells`."""
-    return [a, b, "difference", "95 % interval", "wins / losses / ties", "p", "verdict", "clips"]
-
-
 def _largest(changes: list[Change]) -> list[list[str]]:
     """The largest pairs of every change as texts."""
-    return [
-        [
-            change.column.label,
-            pair.clip,
-            describe_group(pair.group),
-            number(pair.a, change.column),
-            number(pair.b, change.column),
-            _signed(pair.difference, change.column),
-        ]
-        for change in changes
-        for pair in change.largest
-    ]
-
-
-def _pair_headings(a: str, b: str) -> list[str]:
-    return ["column", "clip", "group", a, b, "difference"]
+    cells = []
+    for change in changes:
+        c = change.column
+        for pair in change.largest:
+            values = (number(pair.a, c), number(pair.b, c), _signed(pair.difference, c))
+            cells.append([c.label, pair.clip, describe_group(pair.group), *values])
+    return cells

@@ -1,7 +1,7 @@
 """A perceptual distance that needs no download: patch features of the DINOv2 ViT-S in this package.
 
 The one thing a reader would get wrong: this is not LPIPS, and its numbers compare with nobody
-else's. It stands beside PSNR where LPIPS cannot be had: it forgives a shift by a few pixels, and
+else's. It stands beside PSNR where LPIPS is missing: it forgives a shift by a few pixels, and
 minds what things are. The encoder's weights are the shipped ones in 8 bits.
 """
 
@@ -35,13 +35,10 @@ def dino_distance(
     The tokens are those after the last block and its norm of DINOv2 ViT-S/14 (Oquab et al. 2023).
 
     Args:
-        mask: patches are weighted by the share of their pixels that count. What lies around them
-            still has some say, since tokens attend to each other.
+        mask: patches are weighted by the share of their pixels that count; a frame whose mask is
+            empty gets nan. What lies around them still has some say: tokens attend to each other.
         short_side: frames are resized (bilinear, antialiased) to this and to whole tokens; default:
             `SHORT_SIDE`, or their own if that is smaller.
-
-    Returns:
-        Between 0 and 2; nan for a frame whose mask is empty.
     """
     own = -(-min(made.shape[2:]) // PATCH) * PATCH
     size = working_size(made.shape[2], made.shape[3], short_side or min(own, SHORT_SIDE))
@@ -52,7 +49,9 @@ def dino_distance(
     return (apart * share).sum(dim=(1, 2)) / share.sum(dim=(1, 2))
 
 
-_seen: OrderedDict[tuple, tuple[weakref.ref, Tensor]] = OrderedDict()
+_seen: OrderedDict[tuple[int, int, tuple[int, int]], tuple[weakref.ref[Tensor], Tensor]] = (
+    OrderedDict()
+)
 
 
 def _tokens(frames: Frames, size: tuple[int, int]) -> Float[Tensor, "T D h w"]:
@@ -62,8 +61,7 @@ def _tokens(frames: Frames, size: tuple[int, int]) -> Float[Tensor, "T D h w"]:
     key = (id(frames), frames._version, size)
     known, tokens = _seen.get(key, (None, None))
     if tokens is None or known is None or known() is not frames:
-        parts = [_encoded(frames[i : i + CHUNK], size) for i in range(0, len(frames), CHUNK)]
-        tokens = torch.cat(parts)
+        tokens = torch.cat([_encoded(part, size) for part in frames.split(CHUNK)])
         _seen[key] = weakref.ref(frames), tokens
         while len(_seen) > KEPT:
             _seen.popitem(last=False)

@@ -1,14 +1,14 @@
 """The measures of a made clip against the true one, by name, and how a clip gets its scores.
 
 The one thing a reader would get wrong: the score of a clip is the mean of its frames' values, and a
-frame whose mask is empty is left out of it. Only `psnr_pooled` and the masks of `flicker` and
-`warping_error` are otherwise. LPIPS needs weights and is made by `perceptual.load_lpips`; formulas,
-sources and measured equality with other implementations are in `docs/reference/metrics.md`.
+frame whose mask is empty is left out of it. `psnr_pooled` and the masks of `flicker` and
+`warping_error` alone work otherwise. LPIPS needs weights and is made by `perceptual.load_lpips`;
+formulas, sources and measured equality with other implementations are in
+`docs/reference/metrics.md`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -18,57 +18,47 @@ from .pixels import Frames, Mask, psnr, psnr_pooled, ssim, ssim_dycheck, ssim_un
 from .records import Column
 from .temporal import flicker_of_frames, warping_error_of_frames
 
-__all__ = ["METRICS", "Frames", "Mask", "Metric", "columns", "psnr", "score", "ssim"]
-
 
 @dataclass(frozen=True)
-class Metric:
-    """A measure of frames against true frames, one value a frame."""
+class Metric(Column):
+    """A measure of frames against true frames, one value a frame, and how its column is headed."""
 
-    name: str
-    """Key of its scores: `psnr`, `ssim_dycheck`, ..."""
-    label: str
-    """Heading, unit included: `PSNR (dB)`."""
-    better: Literal["higher", "lower"]
-    about: str
-    """What it is, in a sentence: formula, data range, source."""
-    digits: int
-    """Digits after the point in tables."""
-    compute: Callable[[Frames, Frames, Mask | None], Float[Tensor, " T"]]
+    compute: Callable[[Frames, Frames, Mask | None], Float[Tensor, " T"]] = field(kw_only=True)
     """From made and true frames and what counts of them (None: all) to one value per frame, nan
     where nothing is to be measured."""
 
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in [
     Metric("psnr", "PSNR (dB)", "higher",
-           "-10 log10(MSE) of RGB in [0, 1], each frame; mean over frames.", 2, psnr),
+           "-10 log10(MSE) of RGB in [0, 1], each frame; mean over frames.", 2, compute=psnr),
     Metric("psnr_pooled", "PSNR, pooled (dB)", "higher",
-           "-10 log10 of the MSE over all frames together.", 2, psnr_pooled),
+           "-10 log10 of the MSE over all frames together.", 2, compute=psnr_pooled),
     Metric("psnr_dycheck", "PSNR, DyCheck (dB)", "higher",
-           "PSNR of the pixels that count, as DyCheck (mPSNR): the formula of `psnr`.", 2, psnr),
+           "PSNR of the pixels that count, as DyCheck (mPSNR): the formula of `psnr`.", 2,
+           compute=psnr),
     Metric("psnr_som", "PSNR, Shape of Motion (dB)", "higher",
            "PSNR of the pixels that count, as Shape of Motion (mPSNR): the formula of "
-           "`psnr`.", 2, psnr),
+           "`psnr`.", 2, compute=psnr),
     Metric("ssim", "SSIM", "higher",
            "Wang et al. 2004: Gaussian window 11x11 of 1.5 pixels, data range 1, "
-           "channel mean.", 3, ssim),
+           "channel mean.", 3, compute=ssim),
     Metric("ssim_uniform7", "SSIM, 7x7", "higher",
            "scikit-image's default, as CogNVS: uniform window 7x7, sample "
-           "covariance.", 3, ssim_uniform7),
+           "covariance.", 3, compute=ssim_uniform7),
     Metric("ssim_dycheck", "SSIM, DyCheck", "higher",
            "Gaussian over the pixels that count, mean over all windows, as "
-           "DyCheck (mSSIM).", 3, ssim_dycheck),
+           "DyCheck (mSSIM).", 3, compute=ssim_dycheck),
     Metric("ssim_som", "SSIM, Shape of Motion", "higher",
-           "As Shape of Motion (mSSIM): the formula of `ssim_dycheck`.", 3, ssim_dycheck),
+           "As Shape of Motion (mSSIM): the formula of `ssim_dycheck`.", 3, compute=ssim_dycheck),
     Metric("dino", "DINO distance", "lower",
            "1 - cosine of DINOv2 ViT-S/14 patch tokens at 224 pixels, mean; "
-           "not LPIPS.", 4, dino_distance),
+           "not LPIPS.", 4, compute=dino_distance),
     Metric("flicker", "Flicker", "lower",
            "Mean |change from frame to frame, made minus true|, RGB in "
-           "[0, 1].", 4, flicker_of_frames),
+           "[0, 1].", 4, compute=flicker_of_frames),
     Metric("warping_error", "Warping error", "lower",
            "Lai et al. 2018: MSE of a frame and the next one warped "
-           "onto it by the truth's flow.", 5, warping_error_of_frames),
+           "onto it by the truth's flow.", 5, compute=warping_error_of_frames),
 ]}  # fmt: skip
 """Those that need no weights beyond this package's own."""
 
@@ -82,12 +72,8 @@ def score(
     """A clip's value of each metric in each region: the mean over frames, nan left out.
 
     Args:
-        metrics: for instance `METRICS.values()`.
         regions: `{"": None, "holes": mask}` gives `psnr` and `psnr_holes`; a mask is True where a
-            pixel counts.
-
-    Returns:
-        By metric and region. A key is left out if no frame has anything to measure.
+            pixel counts. A key is left out if no frame has anything to measure.
 
     Raises:
         ValueError: clips or masks of different lengths or sizes, or no frames.
@@ -102,20 +88,14 @@ def score(
     return values
 
 
-def columns(metrics: Iterable[Metric], regions: Iterable[str]) -> list[Column]:
+def columns(metrics: Iterable[Metric], regions: Collection[str]) -> list[Column]:
     """How a report heads the keys of `score`, in the order of `score`."""
-    names = list(regions)
-    return [
-        Column(
-            _key(metric, region),
-            f"{metric.label}, {region}" if region else metric.label,
-            metric.better,
-            metric.about,
-            metric.digits,
-        )
-        for metric in metrics
-        for region in names
-    ]
+    found = []
+    for m in metrics:
+        for region in regions:
+            label = f"{m.label}, {region}" if region else m.label
+            found.append(Column(_key(m, region), label, m.better, m.about, m.digits))
+    return found
 
 
 def _key(metric: Metric, region: str) -> str:

@@ -1,8 +1,8 @@
-"""LPIPS on AlexNet and VGG16, without torchvision; and the DINO distance, which needs no download.
+"""LPIPS on AlexNet and VGG16, without torchvision.
 
 The one thing a reader would get wrong: there is no default network in print. Shape of Motion,
 DyCheck and CogNVS state LPIPS on AlexNet; much of the rest of the field on VGG16. Values of the two
-do not compare, and neither does `dino_distance`.
+do not compare, and neither does `dino.dino_distance`.
 
 The linear heads are in `assets/lpips`; the backbone is loaded as torchvision publishes it (233 MB
 and 528 MB, BSD-3), without torchvision.
@@ -22,11 +22,8 @@ from jaxtyping import Float
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .dino import dino_distance
 from .metrics import Metric
 from .pixels import Frames, Mask
-
-__all__ = ["Lpips", "dino_distance", "load_lpips", "lpips_distance"]
 
 Net = Literal["alex", "vgg"]
 Masked = Literal["plain", "dycheck", "som"]
@@ -130,7 +127,7 @@ def lpips_distance(
     mask: Mask | None = None,
     masked: Masked = "plain",
 ) -> Float[Tensor, " T"]:
-    """LPIPS of each frame: the sum over layers of the mean over positions.
+    """LPIPS of each frame: the sum over layers of the mean over positions; nan without a pixel.
 
     Args:
         mask: the layers' maps are brought to the frames' size (bilinear), summed, and averaged over
@@ -138,9 +135,6 @@ def lpips_distance(
         masked: `plain` leaves the frames as they are; `dycheck` and `som` first paint black what
             does not count, as DyCheck (`compute_lpips`) and Shape of Motion (`mLPIPS`) do, and
             average the map even if everything counts, which is not quite the plain value.
-
-    Returns:
-        nan for a frame whose mask is empty.
     """
     if masked != "plain" and mask is None:
         mask = torch.ones_like(made[:, :1], dtype=torch.bool)
@@ -167,17 +161,16 @@ def load_lpips(net: Net, weights: Path | None = None, *, masked: Masked = "plain
     """LPIPS as a metric: `lpips_alex`, `lpips_vgg`, `lpips_alex_dycheck`, `lpips_alex_som`, ...
 
     Args:
-        net: `alex` or `vgg`.
         weights: the backbone's file (`.pth` as torchvision publishes it, or `.safetensors` with the
             same names), or a folder that holds it; None for the cache of torch hub, and a download
             into it if it is not there.
-        masked: what a mask does; see `lpips_distance`.
+        masked: see `lpips_distance`.
 
     Raises:
         FileNotFoundError: a backbone that is nowhere and cannot be downloaded.
         ValueError: weights of something else.
     """
-    network = _network(net, None if weights is None else Path(weights))
+    network = lpips_network(net, None if weights is None else Path(weights))
     title = BACKBONES[net].title
     name, label = f"lpips_{net}", f"LPIPS ({title})"
     about = f"LPIPS v0.1 on {title} (Zhang et al. 2018), mean over frames."
@@ -188,32 +181,25 @@ def load_lpips(net: Net, weights: Path | None = None, *, masked: Masked = "plain
             f"LPIPS v0.1 on {title}, frames masked black, mean map over the mask, as {protocol}."
         )
     compute = partial(lpips_distance, network, masked=masked)
-    return Metric(name, label, "lower", about, 3, compute)
+    return Metric(name, label, "lower", about, 3, compute=compute)
 
 
 @lru_cache(maxsize=2)
-def _network(net: Net, weights: Path | None) -> Lpips:
+def lpips_network(net: Net, weights: Path | None) -> Lpips:
     network = Lpips(net)
     network.heads.load_state_dict(load_file(HEADS / f"{net}.safetensors"))
-    _fill(network.features, *_backbone_state(net, weights))
-    return network.eval().requires_grad_(False)
-
-
-def _fill(features: nn.Module, state: dict[str, Tensor], source: Path | str) -> None:
-    """Load the features' tensors; the rest of the file is not needed.
-
-    Raises:
-        ValueError: a tensor is missing or has another shape.
-    """
-    for name, wanted in features.state_dict().items():
+    state, place = _backbone_state(net, weights)
+    wanted = network.features.state_dict()  # the rest of the file is not needed
+    for name, tensor in wanted.items():
         found = state.get(f"features.{name}")
-        if found is None or found.shape != wanted.shape:
+        if found is None or found.shape != tensor.shape:
             got = "nothing of that name" if found is None else str(tuple(found.shape))
             raise ValueError(
-                f"{source} does not hold these weights: expected 'features.{name}' of shape "
-                f"{tuple(wanted.shape)}, got {got}."
+                f"{place} does not hold these weights: expected 'features.{name}' of shape "
+                f"{tuple(tensor.shape)}, got {got}."
             )
-    features.load_state_dict({name: state[f"features.{name}"] for name in features.state_dict()})
+    network.features.load_state_dict({name: state[f"features.{name}"] for name in wanted})
+    return network.eval().requires_grad_(False)
 
 
 def _backbone_state(net: Net, weights: Path | None) -> tuple[dict[str, Tensor], Path | str]:

@@ -8,6 +8,7 @@ Everything is computed in float64: a variance is the small difference of two lar
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 import torch
@@ -70,7 +71,7 @@ def ssim(made: Frames, true: Frames, mask: Mask | None = None) -> Float[Tensor, 
     Raises:
         ValueError: frames smaller than the window.
     """
-    return _each_frame(_gaussian_map, made, true, mask, GAUSSIAN)
+    return _ssim_of_windows(made, true, mask, gaussian_taps(made.double()))
 
 
 def ssim_uniform7(made: Frames, true: Frames, mask: Mask | None = None) -> Float[Tensor, " T"]:
@@ -80,13 +81,13 @@ def ssim_uniform7(made: Frames, true: Frames, mask: Mask | None = None) -> Float
     told otherwise (`structural_similarity(data_range=1, channel_axis=0)`), and so the SSIM of
     CogNVS (`eval/eval_metrics.py`, Chen et al. 2025).
 
-    Args:
-        mask: as in `ssim`.
+    A mask counts as in `ssim`.
 
     Raises:
         ValueError: frames smaller than the window.
     """
-    return _each_frame(_uniform_map, made, true, mask, UNIFORM)
+    taps = torch.full((UNIFORM,), 1 / UNIFORM, dtype=torch.float64, device=made.device)
+    return _ssim_of_windows(made, true, mask, taps, UNIFORM**2 / (UNIFORM**2 - 1))
 
 
 def ssim_dycheck(made: Frames, true: Frames, mask: Mask | None = None) -> Float[Tensor, " T"]:
@@ -112,8 +113,13 @@ def ssim_dycheck(made: Frames, true: Frames, mask: Mask | None = None) -> Float[
     counts = torch.ones_like(made[:, :1], dtype=torch.bool) if mask is None else mask
     values = torch.full_like(made[:, 0, 0, 0], torch.nan)
     for t, (x, y, m) in enumerate(zip(made, true, counts, strict=True)):
-        if m.any():
-            values[t] = _partial_map(x.double(), y.double(), m.double()).mean()
+        if not m.any():
+            continue
+        mean_x, mean_y, *rest = _moments(x, y, partial(_partially_blurred, mask=m.double()))
+        variance_x, variance_y = (variance.clamp_min(0) for variance in rest[:2])
+        most = (variance_x * variance_y).sqrt()
+        covariance = rest[2].sign() * torch.minimum(most, rest[2].abs())
+        values[t] = _similarity(mean_x, mean_y, variance_x, variance_y, covariance).mean()
     return values
 
 
@@ -143,47 +149,28 @@ def _counted(made: Frames, mask: Mask | None) -> Float[Tensor, " T"]:
     return 3 * mask.flatten(1).sum(dim=1).to(made.dtype)
 
 
-def _each_frame(
-    similarity: Callable[[Tensor, Tensor], Tensor],
-    made: Frames,
-    true: Frames,
-    mask: Mask | None,
-    window: int,
+def _ssim_of_windows(
+    made: Frames, true: Frames, mask: Mask | None, taps: Float[Tensor, " n"], sample: float = 1.0
 ) -> Float[Tensor, " T"]:
-    """Means of the frames' similarity maps over the windows whose middle counts."""
-    _check_window(made, window)
-    inside = (..., *(slice(window // 2, side - window // 2) for side in made.shape[2:]))
+    """Means of the frames' similarity maps over the windows whose middle counts.
+
+    Args:
+        taps: the window's weights along either axis.
+        sample: factor on the variances and the covariance.
+    """
+    _check_window(made, len(taps))
+    inside = (..., *(slice(len(taps) // 2, side - len(taps) // 2) for side in made.shape[2:]))
     means = []
     for t, (x, y) in enumerate(zip(made, true, strict=True)):
-        found = similarity(x.double(), y.double()).mean(dim=0)
+        mean_x, mean_y, *rest = _moments(x, y, lambda v: _slid(_slid(v, taps, -1), taps, -2))
+        found = _similarity(mean_x, mean_y, *(sample * moment for moment in rest)).mean(dim=0)
         means.append((found if mask is None else found[mask[t, 0][inside]]).mean())
     return torch.stack(means).to(made.dtype)
 
 
-def _gaussian_map(x: Float[Tensor, "3 H W"], y: Float[Tensor, "3 H W"]) -> Float[Tensor, "3 h w"]:
-    taps = gaussian_taps(x)
-    return _similarity(*_moments(x, y, lambda v: _slid(_slid(v, taps, -1), taps, -2)))
-
-
-def _uniform_map(x: Float[Tensor, "3 H W"], y: Float[Tensor, "3 H W"]) -> Float[Tensor, "3 h w"]:
-    taps = torch.full((UNIFORM,), 1 / UNIFORM, dtype=x.dtype, device=x.device)
-    mean_x, mean_y, *rest = _moments(x, y, lambda v: _slid(_slid(v, taps, -1), taps, -2))
-    sample = UNIFORM**2 / (UNIFORM**2 - 1)
-    return _similarity(mean_x, mean_y, *(sample * moment for moment in rest))
-
-
-def _partial_map(
-    x: Float[Tensor, "3 H W"], y: Float[Tensor, "3 H W"], mask: Float[Tensor, "1 H W"]
-) -> Float[Tensor, "3 h w"]:
-    mean_x, mean_y, *rest = _moments(x, y, lambda v: _partially_blurred(v, mask))
-    variance_x, variance_y = (variance.clamp_min(0) for variance in rest[:2])
-    most = (variance_x * variance_y).sqrt()
-    covariance = rest[2].sign() * torch.minimum(most, rest[2].abs())
-    return _similarity(mean_x, mean_y, variance_x, variance_y, covariance)
-
-
 def _moments(x: Tensor, y: Tensor, mean: Callable[[Tensor], Tensor]) -> tuple[Tensor, ...]:
     """Both means, both variances and the covariance, `mean` being that of each window."""
+    x, y = x.double(), y.double()
     mean_x, mean_y, xx, yy, xy = (mean(v) for v in (x, y, x * x, y * y, x * y))
     return mean_x, mean_y, xx - mean_x**2, yy - mean_y**2, xy - mean_x * mean_y
 

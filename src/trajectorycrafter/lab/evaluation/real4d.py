@@ -5,7 +5,7 @@ with `videos/cam01..04.mp4` and `calibration/Calib.qca.txt`. Pairs 01-02 and 03-
 degrees apart; all others are farther.
 
 The one thing a reader would get wrong: nothing here knows true depth. The estimated depth is put
-into the calibration's metres by points that both cameras of a pair see, so both the error of the
+into the calibration's meters by points that both cameras of a pair see, so both the error of the
 depth and that of the completion count; "in holes" is where the aligned depth covers nothing.
 """
 
@@ -15,6 +15,7 @@ import time
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,6 +25,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ...config.evaluation import Real4D
+from ...depth.alignment import fit_disparity
 from ...depth.estimator import load_depth_estimator
 from ...geometry.cameras import Cameras
 from ...rendering.point_cloud import lift
@@ -51,18 +53,18 @@ class Calibration:
     """One camera of a Qualisys calibration file."""
 
     K: np.ndarray
-    """`3 3`, pixels of the file, centres at +0.5."""
+    """`3 3`, pixels of the file, centers at +0.5."""
     distortion: np.ndarray
     """OpenCV's k1, k2, p1, p2, k3."""
     world_to_camera: np.ndarray
-    """`4 4`, OpenCV axes, metres."""
+    """`4 4`, OpenCV axes, meters."""
 
 
 def read_calibration(path: Path) -> dict[str, Calibration]:
     """Every camera of a `.qca.txt`, by its serial.
 
-    World to camera is diag(1, -1, -1) R (X - T), R row by row, T in millimetres; lengths of the
-    lens are in 1/64 pixel, pixel centres at whole numbers.
+    World to camera is diag(1, -1, -1) R (X - T), R row by row, T in millimeters; lengths of the
+    lens are in 1/64 pixel, pixel centers at whole numbers.
 
     Raises:
         FileNotFoundError: no such file.
@@ -80,20 +82,18 @@ def _calibration(camera: ElementTree.Element) -> Calibration:
     if pose is None or lens is None:
         raise KeyError("transform or intrinsic")
 
-    def number(element: ElementTree.Element, name: str) -> float:
-        return float(element.attrib[name])
+    def numbers(element: ElementTree.Element, *names: str) -> np.ndarray:
+        return np.array([float(element.attrib[name]) for name in names])
 
-    rotation = np.array([[number(pose, f"r{i}{j}") for j in (1, 2, 3)] for i in (1, 2, 3)])
-    center = np.array([number(pose, axis) for axis in "xyz"]) / 1000
+    rotation = numbers(pose, *(f"r{i}{j}" for i in (1, 2, 3) for j in (1, 2, 3))).reshape(3, 3)
     world_to_camera = np.eye(4)
     world_to_camera[:3, :3] = np.diag([1.0, -1.0, -1.0]) @ rotation
-    world_to_camera[:3, 3] = -world_to_camera[:3, :3] @ center
-    fx, fy = number(lens, "focalLengthU") / 64, number(lens, "focalLengthV") / 64
-    cx, cy = number(lens, "centerPointU") / 64 + 0.5, number(lens, "centerPointV") / 64 + 0.5
-    bent = ("radialDistortion1", "radialDistortion2", "tangentalDistortion1",
-            "tangentalDistortion2", "radialDistortion3")  # fmt: skip
-    K = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
-    return Calibration(K, np.array([number(lens, name) for name in bent]), world_to_camera)
+    world_to_camera[:3, 3] = -world_to_camera[:3, :3] @ (numbers(pose, *"xyz") / 1000)
+    fx, fy = numbers(lens, "focalLengthU", "focalLengthV") / 64
+    cx, cy = numbers(lens, "centerPointU", "centerPointV") / 64 + 0.5
+    bent = numbers(lens, "radialDistortion1", "radialDistortion2", "tangentalDistortion1",
+                   "tangentalDistortion2", "radialDistortion3")  # fmt: skip
+    return Calibration(np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), bent, world_to_camera)
 
 
 def find_clips(data: Path | None) -> Path:
@@ -142,7 +142,7 @@ def evaluate_real4d(out: Path, settings: Real4D) -> Evaluation:
 def make_case(
     folder: Path, source: str, target: str, settings: Real4D
 ) -> tuple[Case, Depth, float]:
-    """One pair: the case, the source's depth in metres, and the seconds the depth took.
+    """One pair: the case, the source's depth in meters, and the seconds the depth took.
 
     Raises:
         ValueError: too few points to put the depth to scale.
@@ -183,12 +183,11 @@ def _undistorted(
     K[:2] *= scale
     K[0, 2] += (width - clip.width * scale) / 2
     K[1, 2] += (height - clip.height * scale) / 2
-    # OpenCV's pixel centres lie at whole numbers.
+    # OpenCV's pixel centers lie at whole numbers.
     shift = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1.0]])
     bent, straight, size = shift @ calibration.K, shift @ K, (width, height)
-    maps = cv2.initUndistortRectifyMap(
-        bent, calibration.distortion, None, straight, size, cv2.CV_32FC1
-    )
+    lens = calibration.distortion
+    maps = cv2.initUndistortRectifyMap(bent, lens, None, straight, size, cv2.CV_32FC1)
     # Averaged before it is sampled, since the working size is several times smaller.
     frames = []
     for frame in clip.frames:
@@ -196,19 +195,16 @@ def _undistorted(
         frames.append(torch.from_numpy(cv2.remap(picture, *maps, cv2.INTER_LINEAR)))
     made = torch.stack(frames).permute(0, 3, 1, 2).contiguous().clamp(0, 1)
     world_to_camera = torch.from_numpy(calibration.world_to_camera).float().expand(len(clip), 4, 4)
-    lens = torch.from_numpy(K).float().expand(len(clip), 3, 3)
-    return Video(made, clip.fps), Cameras(world_to_camera, lens, height, width)
+    intrinsics = torch.from_numpy(K).float().expand(len(clip), 3, 3)
+    return Video(made, clip.fps), Cameras(world_to_camera, intrinsics, height, width)
 
 
 def triangulated(
     video: Video, cameras: Cameras, other: Video, there: Cameras
 ) -> tuple[Float[Tensor, "N 3"], Float[Tensor, " N"]]:
-    """Points that two standing cameras see at the same moments.
+    """Frame, column and row (pixels) in `video` of points that both cameras see, and their depth.
 
-    SIFT matches that keep to the calibrated epipolar lines, triangulated.
-
-    Returns:
-        Frame, column and row (pixels) of each point in `video`, and its depth there.
+    They are SIFT matches of the same moments that keep to the calibrated epipolar lines.
     """
     # Lines in the other camera of pixels in the first: x_b F x_a = 0.
     move = (there.world_to_camera[0] @ cameras.camera_to_world[0]).double().numpy()
@@ -216,6 +212,8 @@ def triangulated(
     essential = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]]) @ move[:3, :3]
     K_a, K_b = cameras.K[0].double().numpy(), there.K[0].double().numpy()
     fundamental = np.linalg.inv(K_b).T @ essential @ np.linalg.inv(K_a)
+    both = (cameras, there)
+    projections = [(c.K[0] @ c.world_to_camera[0, :3]).double().numpy() for c in both]
     places, depths = [], []
     for frame in np.linspace(0, len(video) - 1, MATCHED_FRAMES).round().astype(int):
         a, b = _matches(video.frames[frame], other.frames[frame])
@@ -223,9 +221,14 @@ def triangulated(
         distance = np.abs((line * np.c_[b, np.ones(len(b))]).sum(1))
         distance /= np.linalg.norm(line[:, :2], axis=1)
         good = distance < EPIPOLAR_PX * max(video.height, video.width) / 1920 + 0.5
-        z = _depths(a[good], b[good], cameras, there)
+        a, b = a[good], b[good]
+        z = np.zeros(0)
+        if len(a):
+            points = cv2.triangulatePoints(projections[0], projections[1], a.T, b.T)
+            points = points / np.where(np.abs(points[3]) < 1e-12, np.nan, points[3])
+            z = (cameras.world_to_camera[0].double().numpy() @ points)[2]
         front = np.isfinite(z) & (z > 0)
-        places.append(np.c_[np.full(front.sum(), frame), a[good][front]])
+        places.append(np.c_[np.full(front.sum(), frame), a[front]])
         depths.append(z[front])
     return (
         torch.from_numpy(np.concatenate(places)).float().reshape(-1, 3),
@@ -235,7 +238,8 @@ def triangulated(
 
 def _matches(a: Float[Tensor, "3 H W"], b: Float[Tensor, "3 h w"]) -> tuple[np.ndarray, np.ndarray]:
     """Pixel places of mutual SIFT matches, centers at +0.5."""
-    sift = cv2.SIFT.create(nfeatures=8000, contrastThreshold=0.01)
+    # OpenCV's type stub does not know that there may be no words.
+    sift: Any = cv2.SIFT.create(nfeatures=8000, contrastThreshold=0.01)
     grays = ((picture.mean(0) * 255).round().byte().numpy() for picture in (a, b))
     (keys_a, words_a), (keys_b, words_b) = (sift.detectAndCompute(gray, None) for gray in grays)
     if words_a is None or words_b is None:
@@ -247,23 +251,13 @@ def _matches(a: Float[Tensor, "3 H W"], b: Float[Tensor, "3 h w"]) -> tuple[np.n
     return here, np.array([keys_b[p.trainIdx].pt for p in pairs]).reshape(-1, 2) + 0.5
 
 
-def _depths(a: np.ndarray, b: np.ndarray, here: Cameras, there: Cameras) -> np.ndarray:
-    """Depth in `here` of matched pixels, by linear triangulation."""
-    if len(a) == 0:
-        return np.zeros(0)
-    P = [(c.K[0] @ c.world_to_camera[0, :3]).double().numpy() for c in (here, there)]
-    points = cv2.triangulatePoints(P[0], P[1], a.T, b.T)
-    points = points / np.where(np.abs(points[3]) < 1e-12, np.nan, points[3])
-    return (here.world_to_camera[0].double().numpy() @ points)[2]
-
-
 def to_scale(depth: Depth, places: Float[Tensor, "N 3"], z: Float[Tensor, " N"]) -> Depth:
     """Depth whose disparity agrees with that of known points up to a scale and a shift.
 
-    Least absolute differences (by reweighted least squares), since some matches are wrong.
+    Least absolute differences, since some matches are wrong.
 
     Args:
-        places: frame, column and row (pixels) of the points, and `z` their depth.
+        places: frame, column and row (pixels) of the points, whose depth is `z`.
 
     Raises:
         ValueError: too few points.
@@ -276,12 +270,7 @@ def to_scale(depth: Depth, places: Float[Tensor, "N 3"], z: Float[Tensor, " N"])
     frame, column, row = places.floor().long().unbind(1)
     height, width = depth.z.shape[2:]
     found = depth.z[frame, 0, row.clamp(0, height - 1), column.clamp(0, width - 1)]
-    terms = torch.stack([1 / found, torch.ones_like(found)], dim=1).double()
-    weight, wanted = torch.ones(len(z), 1).double(), (1 / z)[:, None].double()
-    for _ in range(50):
-        fit = torch.linalg.lstsq(weight.sqrt() * terms, weight.sqrt() * wanted).solution
-        weight = 1 / (terms @ fit - wanted).abs().clamp(min=1e-3)
-    scale, shift = fit[:, 0].tolist()
+    scale, shift = fit_disparity(1 / found, 1 / z, "differences")
     if scale <= 0:  # the points tell near from far the other way round: trust their middle only
         scale, shift = float((found / z).median()), 0.0
     # Nothing is believed to be much farther than what was matched.

@@ -13,13 +13,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...runtime.files import JsonLines, write_json
+from ...runtime.files import JsonLines
 
 SCHEMA = "trajectorycrafter-evaluation/1"
 DRAWS = 2000
 """Bootstrap draws."""
 
 Better = Literal["higher", "lower", "neither"]
+Key = tuple[str, str, tuple[tuple[str, str], ...]]
+"""Row, clip and group: what tells an entry from all others of its evaluation."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Column:
     about: str = ""
     """What it is, in a sentence: formula, data range, source."""
     digits: int = 2
-    """Digits after the point in tables."""
+    """After the point, in tables."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,7 @@ class Entry:
     """Files beside the report, relative to it: `source`, `truth`, `result`, `difference`, ..."""
 
     @property
-    def key(self) -> tuple[str, str, tuple[tuple[str, str], ...]]:
-        """What tells this entry from all others of its evaluation."""
+    def key(self) -> Key:
         return self.row, self.clip, tuple(sorted(self.group.items()))
 
 
@@ -65,7 +66,7 @@ class Quoted:
 
     row: str
     values: dict[str, float]
-    source: str
+    quoted_from: str
     """Paper and table."""
 
 
@@ -96,7 +97,7 @@ class Mean:
     clips: int
 
 
-def summarise(evaluation: Evaluation, by: Iterable[str] | None = None, seed: int = 0) -> list[Mean]:
+def summarize(evaluation: Evaluation, by: Iterable[str] | None = None, seed: int = 0) -> list[Mean]:
     """Means over clips with 95 % percentile bootstrap intervals.
 
     Args:
@@ -104,7 +105,7 @@ def summarise(evaluation: Evaluation, by: Iterable[str] | None = None, seed: int
             several times counts once with its mean. Default: all keys.
     """
     keys = None if by is None else set(by)
-    cells: dict[tuple, dict[str, list[float]]] = {}
+    cells: dict[tuple[str, tuple[tuple[str, str], ...], str], dict[str, list[float]]] = {}
     for entry in evaluation.entries:
         group = tuple((k, v) for k, v in entry.group.items() if keys is None or k in keys)
         for column in evaluation.columns:
@@ -137,17 +138,14 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
         replace(entry, values={k: v for k, v in entry.values.items() if math.isfinite(v)})
         for entry in evaluation.entries
     ]
-    value = {"schema": SCHEMA} | asdict(replace(evaluation, entries=finite))
-    return value | {"summary": [asdict(mean) for mean in summarise(evaluation)]}
-
-
-def write_evaluation(evaluation: Evaluation, path: Path) -> None:
-    """Write what `read_evaluation` reads."""
-    write_json(as_json(evaluation), path)
+    value: dict[str, Any] = {"schema": SCHEMA} | asdict(replace(evaluation, entries=finite))
+    for row in value["quoted"]:
+        row["source"] = row.pop("quoted_from")
+    return value | {"summary": [asdict(mean) for mean in summarize(evaluation)]}
 
 
 def read_evaluation(path: Path) -> Evaluation:
-    """Read what `write_evaluation` wrote.
+    """The evaluation of a `report.json`.
 
     Raises:
         FileNotFoundError: no such file.
@@ -164,7 +162,7 @@ def read_evaluation(path: Path) -> Evaluation:
         value["benchmark"],
         [Column(**column) for column in value["columns"]],
         [Entry(**entry) for entry in value["entries"]],
-        [Quoted(**row) for row in value["quoted"]],
+        [Quoted(row["row"], row["values"], row["source"]) for row in value["quoted"]],
         value["about"],
     )
 
@@ -178,21 +176,17 @@ class EntryLog:
         if new:
             path.unlink(missing_ok=True)
         entries = (Entry(**line) for line in self._log.read())
-        self._entries: dict[tuple, Entry] = {entry.key: entry for entry in entries}
+        self._entries = {entry.key: entry for entry in entries}
 
     @property
     def entries(self) -> list[Entry]:
-        """All entries, each once, in the order of their first writing."""
+        """Each once, in the order of their first writing."""
         return list(self._entries.values())
 
     @property
-    def done(self) -> set[tuple]:
+    def done(self) -> set[Key]:
         """Keys of the entries that did not fail."""
         return {key for key, entry in self._entries.items() if entry.error is None}
-
-    def __contains__(self, key: tuple) -> bool:
-        """Whether the entry is there and did not fail."""
-        return key in self._entries and self._entries[key].error is None
 
     def add(self, entry: Entry) -> None:
         """Keep the entry, on disk first; it replaces an earlier one of its key."""

@@ -10,13 +10,14 @@ import math
 import re
 import shlex
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...runtime.files import write_text
+from ...runtime.files import write_json, write_text
 from ...runtime.pages import render
-from .records import Column, Evaluation, as_json, write_evaluation
+from .records import Evaluation, as_json
 from .tables import (
     Table,
     column_heading,
@@ -50,7 +51,7 @@ def write_report(evaluation: Evaluation, out: Path) -> None:
     Raises:
         OSError: the folder cannot be written.
     """
-    write_evaluation(evaluation, out / "report.json")
+    write_json(as_json(evaluation), out / "report.json")
     write_text(markdown(evaluation), out / "report.md")
     write_text(html(evaluation), out / "report.html")
 
@@ -59,13 +60,10 @@ def write_report(evaluation: Evaluation, out: Path) -> None:
 
 
 def markdown(evaluation: Evaluation, by: Iterable[str] | None = None) -> str:
-    """The evaluation as GitHub's Markdown: tables, failures, and how it was made.
+    """The evaluation as GitHub's Markdown; `by` as for `tables`.
 
     Cells are the mean over clips with its 95 % interval; the best mean of a column is bold. Quoted
     rows stand beneath every table that is no detail.
-
-    Args:
-        by: as for `tables`.
     """
     parts = [f"# {escape(evaluation.benchmark)}"]
     for table in tables(evaluation, by):
@@ -102,27 +100,23 @@ def markdown_table(heading: list[str], lines: list[list[str]]) -> str:
 def _markdown_table(table: Table) -> str:
     best = {column.name: table.best(column) for column in table.columns}
     lines = []
-    for row in table.cells:
-        cells = [_markdown_cell(table, row, c, row in best[c.name]) for c in table.columns]
+    for row, means in table.cells.items():
+        cells = []
+        for column in table.columns:
+            mean = means.get(column.name)
+            text = "–" if mean is None else number(mean.mean, column)
+            text = f"**{text}**" if row in best[column.name] else text
+            if mean and mean.clips > 1:
+                text += f" [{number(mean.low, column)}, {number(mean.high, column)}]"
+            if mean and mean.clips != table.clips(row):
+                text += f" (n = {mean.clips})"
+            cells.append(text)
         lines.append([escape(row), *cells, table.clips_text(row)])
     for row in table.quoted:
         cells = [number(row.values.get(c.name, math.nan), c) for c in table.columns]
-        lines.append([f"{escape(row.row)} (quoted: {escape(row.source)})", *cells, "–"])
+        lines.append([f"{escape(row.row)} (quoted: {escape(row.quoted_from)})", *cells, "–"])
     headings = (escape(column_heading(column)) for column in table.columns)
     return markdown_table(["", *headings, "clips"], lines)
-
-
-def _markdown_cell(table: Table, row: str, column: Column, best: bool) -> str:
-    mean = table.cells[row].get(column.name)
-    if mean is None:
-        return "–"
-    text = number(mean.mean, column)
-    text = f"**{text}**" if best else text
-    if mean.clips > 1:
-        text += f" [{number(mean.low, column)}, {number(mean.high, column)}]"
-    if mean.clips != table.clips(row):
-        text += f" (n = {mean.clips})"
-    return text
 
 
 def words(key: str, value: Any) -> str:
@@ -152,11 +146,8 @@ def duration(seconds: float) -> str:
 def html(evaluation: Evaluation) -> str:
     """The evaluation as a page: tables, plots, clips, failures, and how it was made."""
     rows = list(dict.fromkeys(entry.row for entry in evaluation.entries))
-    scales = numeric_keys(evaluation)
-    keys = [
-        {"key": key, "scale": key in scales, "values": values}
-        for key, values in group_values(evaluation).items()
-    ]
+    scales, values = numeric_keys(evaluation), group_values(evaluation)
+    keys = [{"key": key, "scale": key in scales, "values": v} for key, v in values.items()]
     found = as_json(evaluation)
     data = {name: found[name] for name in ("columns", "entries")}
     return render(
@@ -200,14 +191,16 @@ def write_media(
 
     Args:
         folder: of the report; the names are relative to it.
-        true: what the result should be, frame by frame; None: there is no truth and no map.
-        source: the clip that was re-shot; None: not shown.
+        true: what the result should be, frame by frame; without it there is no map.
+        source: the clip that was re-shot.
         view: what else tells this entry from others of its clip and row: its group, or a name.
 
     Raises:
-        ValueError: result and truth differ in shape, or there is nothing to write.
+        ValueError: result and truth differ in shape.
         OSError: the folder cannot be written.
     """
+    from ...video.pictures import difference_video
+
     if true is not None and true.frames.shape != made.frames.shape:
         raise ValueError(
             f"Expected the result of {row!r} on {clip!r} to have the shape of the truth, "
@@ -226,15 +219,9 @@ def write_media(
     made.write(folder / found["result"], overwrite=True, crf=CRF)
     if true is not None:
         found["difference"] = f"{stem}.difference.mp4"
-        _difference(made, true).write(folder / found["difference"], overwrite=True, crf=CRF)
+        difference = replace(made, frames=difference_video(made.frames, true.frames))
+        difference.write(folder / found["difference"], overwrite=True, crf=CRF)
     return found
-
-
-def _difference(made: "Video", true: "Video") -> "Video":
-    from ...video.clip import Video
-    from ...video.pictures import difference_video
-
-    return Video(difference_video(made.frames, true.frames), made.fps)
 
 
 def file_name(text: str) -> str:
@@ -242,7 +229,7 @@ def file_name(text: str) -> str:
     safe = re.sub(r"[^a-z0-9_-]+", "_", text.lower()).strip("_-")[:60]
     if safe and safe == text:
         return safe
-    # Behind a dot, which no name above has.
+    # After a dot, which no name above has.
     digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
     return f"{safe or 'x'}.{digest[:6]}"
 

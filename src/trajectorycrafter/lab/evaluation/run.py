@@ -1,7 +1,6 @@
 """Run a benchmark into a folder: its entries, its report, and what the numbers depend on.
 
-The one thing a reader would get wrong: a stopped run goes on by itself from `entries.jsonl` with
-`resume`; what failed before is tried again.
+With `resume` a stopped run goes on from its `entries.jsonl`; what failed before is tried again.
 """
 
 import platform
@@ -10,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from ...config.evaluation import IPhone, Real4D, Synthetic4D, VBench
-from ...config.serialization import to_json
+from ...runtime.files import to_json
 from ...runtime.run_folder import check_inputs, claim
 from .iphone.benchmark import evaluate_iphone, redirect_iphone
 from .iphone.protocols import PROTOCOLS, Protocol, varied
@@ -51,8 +51,7 @@ def evaluate(
         ValueError: settings that cannot be used, or `out` is taken.
         FileNotFoundError: data, results or weights that are not there.
     """
-    out, began = Path(out), time.monotonic()
-    run = _runner(settings)
+    out, began, run = Path(out), time.monotonic(), _runner(settings)
     plain = to_json(settings)
     depends = {"benchmark": type(settings).__name__}
     depends |= {key: value for key, value in plain.items() if key not in FREE}
@@ -81,18 +80,16 @@ def evaluate(
 def _runner(settings: Benchmark) -> Callable[[Path], Evaluation]:
     """The benchmark, ready to run; unknown names are refused now."""
     if isinstance(settings, Synthetic4D):
-        return lambda out: evaluate_synthetic4d(out, settings)
+        return partial(evaluate_synthetic4d, settings=settings)
     if isinstance(settings, Real4D):
-        return lambda out: evaluate_real4d(out, settings)
+        return partial(evaluate_real4d, settings=settings)
     if isinstance(settings, IPhone):
         if settings.protocol not in PROTOCOLS:
             known = ", ".join(PROTOCOLS)
             raise ValueError(f"Unknown protocol {settings.protocol!r}; known: {known}.")
         axes = ("mask", "resolution", "cameras", "depth", "orientation")
-        given = {axis: getattr(settings, axis) for axis in axes}
-        chosen = {axis: value for axis, value in given.items() if value is not None}
-        protocol = varied(PROTOCOLS[settings.protocol], **chosen)
-        return lambda out: _iphone(settings, protocol, out)
+        given = {axis: getattr(settings, axis) for axis in axes if getattr(settings, axis)}
+        return partial(_iphone, settings, varied(PROTOCOLS[settings.protocol], **given))
     return lambda out: evaluate_vbench(
         settings.results,
         out,
@@ -112,6 +109,5 @@ def _iphone(settings: IPhone, protocol: Protocol, out: Path) -> Evaluation:
         results.append(made)
     if not results:
         raise ValueError("Give --results FOLDER with finished videos, or --model to make them.")
-    return evaluate_iphone(
-        settings.data, results, protocol, out, weights=settings.weights, media=True
-    )
+    given: dict[str, Any] = {"weights": settings.weights, "media": True}
+    return evaluate_iphone(settings.data, results, protocol, out, **given)

@@ -9,7 +9,7 @@ may train on all of `RayScene.make(..., split="train")`.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -28,12 +28,13 @@ from ..synthetic.scene import Place, RayScene
 from ..synthetic.takes import handheld, seen_from, steady, swung
 from .cameras import load_recovery
 from .cases import Case, aligned, case_columns, check_names, score_methods
-from .records import Entry, EntryLog, Evaluation
+from .records import Entry, EntryLog, Evaluation, Key
 
 FIRST_SEED = 1000
 """Seed of the first drawn scene."""
 CLIP_S = 1.0
 """Seconds that a clip lasts."""
+_loaded = lru_cache(2)(load_depth_estimator)
 
 
 @runtime_checkable
@@ -46,6 +47,10 @@ class Scenery(Protocol):
     def render(
         self, cameras: Cameras, times: torch.Tensor, *, samples: int = 2
     ) -> tuple[Video, Depth]: ...
+
+
+Filmed = tuple[Scenery, Cameras, float, list[tuple[str, dict[str, str], Cameras]]]
+"""A scene, the source cameras, seconds, and clip, group and cameras of each target."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +78,6 @@ NAMED_SIZE, NAMED_FRAMES = (192, 320), 25
 def evaluate_synthetic4d(out: Path, settings: Synthetic4D) -> Evaluation:
     """Run the benchmark; entries that an earlier run of the same folder made are kept.
 
-    Args:
-        out: gets `entries.jsonl` and the players' clips.
-
     Raises:
         ValueError: an unknown method, depth, recovery or engine.
         FileNotFoundError: a model's weights that are not there.
@@ -97,15 +99,14 @@ def evaluate_synthetic4d(out: Path, settings: Synthetic4D) -> Evaluation:
     return Evaluation("synthetic-4d", case_columns(cameras), log.entries)
 
 
-def _scene_entries(out: Path, settings: Synthetic4D, done: set[tuple], scene: str) -> list[Entry]:
+def _scene_entries(out: Path, settings: Synthetic4D, done: set[Key], scene: str) -> list[Entry]:
     """All rows of one scene."""
     entries, recovery = [], None
     number = None if scene in NAMED else int(scene.split()[1])
     media = out if number is None or number < settings.shown else None
     if settings.camera_recovery is not None and number is not None:
-        recovery = (
-            load_recovery(settings.camera_recovery) if number < settings.camera_scenes else None
-        )
+        known = number < settings.camera_scenes
+        recovery = load_recovery(settings.camera_recovery) if known else None
     depths: dict[str, tuple[Depth, float]] = {}
     for case, exact in cases(scene, settings):
         for kind in settings.depth:
@@ -122,75 +123,56 @@ def depth_of(video: Video, exact: Depth, kind: str) -> tuple[Depth, float]:
     """The clip's depth, exact or estimated and aligned, and the seconds it took."""
     if kind == "exact":
         return exact, 0.0
-    estimator = _estimator(kind)
+    estimator = _loaded(kind)
     start = time.perf_counter()
     depth = aligned(estimator(video), exact)
     return depth, time.perf_counter() - start
 
 
-@lru_cache(2)
-def _estimator(kind: str):
-    return load_depth_estimator(kind)
-
-
 def cases(scene: str, settings: Synthetic4D) -> Iterator[tuple[Case, Depth]]:
     """The scene's cases, each with the source clip's exact depth."""
-    return _named_cases(scene) if scene in NAMED else _drawn_cases(scene, settings)
+    scenery, source, seconds, targets = _named(scene) if scene in NAMED else _drawn(scene, settings)
+    times = torch.linspace(0, seconds, len(source))
+    video, exact = scenery.render(source, times)
+    for clip, group, target in targets:
+        truth, depth = scenery.render(target, times)
+        visible = seen_from(depth, target, exact, source)
+        yield Case(clip, group, video, source, target, truth, visible), exact
 
 
-def _named_cases(name: str) -> Iterator[tuple[Case, Depth]]:
+def _named(name: str) -> Filmed:
     named = NAMED[name]
     scene = RayScene.make(named.seed, split="test", place=named.place)
     generator = torch.Generator().manual_seed(named.seed)
-    source = handheld(scene.pivot, NAMED_FRAMES, NAMED_SIZE, generator, sweep_deg=named.sweep_deg)
-    targets = (
-        (
-            f"{name}, {side}",
-            {"set": "named"},
-            steady(scene.pivot, NAMED_FRAMES, NAMED_SIZE, *angles),
-        )
+    shape = (scene.pivot, NAMED_FRAMES, NAMED_SIZE)
+    source = handheld(*shape, generator, sweep_deg=named.sweep_deg)
+    targets = [
+        (f"{name}, {side}", {"set": "named"}, steady(*shape, *angles))
         for side, *angles in named.targets
-    )
-    return _filmed(scene, source, 2 * CLIP_S, targets)
+    ]
+    return scene, source, 2 * CLIP_S, targets
 
 
-def _drawn_cases(name: str, settings: Synthetic4D) -> Iterator[tuple[Case, Depth]]:
+def _drawn(name: str, settings: Synthetic4D) -> Filmed:
     number = int(name.split()[1])
     rng = np.random.default_rng([5, number])
     place: Place = "room" if rng.random() < 0.5 else "ground"
-    scene = _scene(FIRST_SEED + number, place, settings.meshes)
+    if settings.meshes is None:
+        scene, drawn = RayScene.make(FIRST_SEED + number, split="test", place=place), "drawn"
+    else:
+        from ..synthetic.meshes.scene import MeshScene
+
+        seed, assets, drawn = FIRST_SEED + number, settings.meshes, "drawn from meshes"
+        scene = MeshScene.make(seed, split="test", place=place, assets=assets)
     generator = torch.Generator().manual_seed(number)
     x, y, z = (float(value) for value in scene.pivot)
     shape = ((x, y, z), settings.frames, settings.size)
     source = steady(*shape) if number % 2 == 0 else handheld(*shape, generator)
     ways = {r: (float(rng.choice([-1, 1])), *rng.uniform(0, 1, 2)) for r in (10, 20, 40, 60)}
-    drawn, targets = "drawn" if settings.meshes is None else "drawn from meshes", []
+    targets = []
     for degrees in settings.ranges:
         side, up, near = ways.get(degrees) or (1.0, 0.5, 0.5)
         highest = min(degrees / 4, 6.0 if place == "room" else 12.0)
         path = swung(*shape, side * degrees, up * highest, 0.9 + 0.15 * near)
         targets.append((name, {"set": drawn, "range": str(degrees)}, path))
-    return _filmed(scene, source, CLIP_S, targets)
-
-
-def _scene(seed: int, place: Place, meshes: Path | None) -> Scenery:
-    if meshes is None:
-        return RayScene.make(seed, split="test", place=place)
-    from ..synthetic.meshes.scene import MeshScene
-
-    return MeshScene.make(seed, split="test", place=place, assets=meshes)
-
-
-def _filmed(
-    scene: Scenery,
-    source: Cameras,
-    seconds: float,
-    targets: Iterable[tuple[str, dict[str, str], Cameras]],
-) -> Iterator[tuple[Case, Depth]]:
-    """The cases of one source clip; `targets` are clip, group and cameras of each."""
-    times = torch.linspace(0, seconds, len(source))
-    video, exact = scene.render(source, times)
-    for clip, group, target in targets:
-        truth, depth = scene.render(target, times)
-        visible = seen_from(depth, target, exact, source)
-        yield Case(clip, group, video, source, target, truth, visible), exact
+    return scene, source, CLIP_S, targets

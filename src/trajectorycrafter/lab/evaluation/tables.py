@@ -1,7 +1,7 @@
 """Tables of an evaluation, and how their numbers are printed.
 
 The one thing a reader would get wrong: a table whose group lacks a key pools over that key, and a
-clip that is there several times then counts once, with its mean (`records.summarise`). Quoted rows
+clip that is there several times then counts once, with its mean (`records.summarize`). Quoted rows
 were measured by others, on whatever they measured; they are never bold and never pooled.
 """
 
@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from .records import Column, Entry, Evaluation, Mean, Quoted, summarise
+from .records import Column, Entry, Evaluation, Mean, Quoted, summarize
 
 
 @dataclass(frozen=True)
@@ -114,28 +114,23 @@ def _divided(evaluation: Evaluation, by: list[str], scale: str | None = None) ->
         group = tuple((key, entry.group[key]) for key in by if key in entry.group)
         groups.setdefault(group, []).append(entry)
     ranks = {key: values.index for key, values in group_values(evaluation).items()}
-    ordered = sorted(groups, key=lambda group: [ranks[key](value) for key, value in group])
-    return [
-        _table(replace(evaluation, entries=groups[group]), dict(group), by, scale in dict(group))
-        for group in ordered
-    ]
-
-
-def _table(part: Evaluation, group: dict[str, str], by: list[str], detail: bool) -> Table:
-    """The table of an evaluation whose entries all belong to the group."""
-    entries, means = part.entries, summarise(part, by)
-    rows = dict.fromkeys(entry.row for entry in entries)
-    cells = {row: {m.column: m for m in means if m.row == row} for row in rows}
-    measured = [c for c in part.columns if any(c.name in cell for cell in cells.values())]
-    quoted = [] if detail else part.quoted
-    named = {name for row in quoted for name in row.values}
-    tried = {row: len({entry.clip for entry in entries if entry.row == row}) for row in rows}
-    # A row without the leading column, such as one of cameras alone, compares with none in it.
-    leads = [e for e in entries if not measured or measured[0].name in e.values or e.error]
-    done = {e.row: {o.key[1:] for o in leads if o.row == e.row and o.values} for e in leads}
-    alike = len({frozenset(keys) for keys in done.values()}) < 2
-    columns = [c for c in part.columns if c in measured or c.name in named]
-    return Table(group, detail, columns, cells, tried, alike, quoted)
+    found = []
+    for group in sorted(groups, key=lambda group: [ranks[key](value) for key, value in group]):
+        entries, detail = groups[group], scale in dict(group)
+        means = summarize(replace(evaluation, entries=entries), by)
+        rows = dict.fromkeys(entry.row for entry in entries)
+        cells = {row: {m.column: m for m in means if m.row == row} for row in rows}
+        measured = [c for c in evaluation.columns if any(c.name in cell for cell in cells.values())]
+        quoted = [] if detail else evaluation.quoted
+        named = {name for row in quoted for name in row.values}
+        tried = {row: len({entry.clip for entry in entries if entry.row == row}) for row in rows}
+        # A row without the leading column, such as one of cameras alone, compares with none in it.
+        leads = [e for e in entries if not measured or measured[0].name in e.values or e.error]
+        done = {e.row: {o.key[1:] for o in leads if o.row == e.row and o.values} for e in leads}
+        alike = len({frozenset(keys) for keys in done.values()}) < 2
+        columns = [c for c in evaluation.columns if c in measured or c.name in named]
+        found.append(Table(dict(group), detail, columns, cells, tried, alike, quoted))
+    return found
 
 
 # ------------------------------------------------------------------------------------------ texts

@@ -8,20 +8,13 @@ Pair t is the frames t and t + 1. The functions `..._of_frames` put its value at
 frame's is nan; the others give the mean over pairs.
 """
 
-from itertools import pairwise
-from typing import Any
-
-import cv2
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ...video.flow import SMALLEST_SIDE, optical_flow, to_gray, warp
 from .pixels import Frames, Mask
-
-SMALLEST_SIDE = 16
-"""Pixels. The flow search works in patches of 8 on a pyramid and fails on smaller images."""
 
 
 def frame_difference(frames: Frames, mask: Mask | None = None) -> float:
@@ -30,11 +23,7 @@ def frame_difference(frames: Frames, mask: Mask | None = None) -> float:
     One minus it is the "temporal flickering" of VBench (Huang et al. 2024), which counts in 8 bits:
     (255 - mean absolute difference) / 255.
 
-    Args:
-        mask: a pixel counts for a pair if it does in both frames.
-
-    Returns:
-        nan if there is no pair with anything to measure.
+    A pixel counts for a pair if the mask has it in both frames; nan if there is nothing to measure.
     """
     return float(flicker_of_frames(frames, torch.zeros_like(frames), mask).nanmean())
 
@@ -43,9 +32,8 @@ def flicker(made: Frames, true: Frames, mask: Mask | None = None) -> float:
     """Mean |(made t + 1 - made t) - (true t + 1 - true t)| over pixels, channels and pairs.
 
     The change that is not the truth's own, in [0, 2]: 0 for the truth, and for the truth plus any
-    picture that stays as it is. Own definition; after the residual of VBench's flickering.
-
-    Arguments and nan as for `frame_difference`.
+    picture that stays as it is. Own definition; after the residual of VBench's flickering. Mask and
+    nan as for `frame_difference`.
     """
     return float(flicker_of_frames(made, true, mask).nanmean())
 
@@ -71,10 +59,7 @@ def warping_error(made: Frames, true: Frames | None = None, mask: Mask | None = 
     Args:
         true: the clip whose flow is followed; None for the flow of `made` itself, which hides
             wobble, since the flow follows it.
-        mask: a pixel counts for a pair if it does in frame t.
-
-    Returns:
-        nan if there is no pair with anything to measure.
+        mask: a pixel counts for a pair if it does in frame t; nan if there is nothing to measure.
 
     Raises:
         ValueError: frames smaller than 16 pixels.
@@ -92,8 +77,10 @@ def warping_error_of_frames(
             f"{made.shape[2]}x{made.shape[3]}. Use larger frames or leave the warping error out."
         )
     values = torch.full_like(made[:, 0, 0, 0], torch.nan)
-    for t, (here, there) in enumerate(pairwise(_grey(frame) for frame in true)):
-        forward, backward = _flow(here, there), _flow(there, here)
+    grays = to_gray(true)
+    for t in range(len(grays) - 1):
+        pair = grays[t : t + 2]
+        forward, backward = optical_flow(pair, "MEDIUM"), optical_flow(pair[::-1], "MEDIUM")
         counts = unoccluded(forward, backward)[0].to(made.device)
         if mask is not None:
             counts &= mask[t]
@@ -115,39 +102,12 @@ def unoccluded(
         forward: from the first frame to the next, pixels.
         backward: from the next frame to the first, on the next one's grid.
     """
-    returned = warp(backward, forward)
+    # What leaves the frame becomes nan and closes nowhere.
+    returned = warp(backward, forward, outside=torch.nan)
     length = forward.square().sum(dim=1, keepdim=True)
     slack = 0.01 * (length + returned.square().sum(dim=1, keepdim=True)) + 0.5
     closes = (forward + returned).square().sum(dim=1, keepdim=True) <= slack
     right = F.pad(forward[..., 1:] - forward[..., :-1], (0, 1))
     down = F.pad(forward[..., 1:, :] - forward[..., :-1, :], (0, 0, 0, 1))
     edge = (right.square() + down.square()).sum(dim=1, keepdim=True)
-    inside = (_grid(forward).abs() <= 1).all(dim=-1)[:, None]
-    return closes & (edge <= 0.01 * length + 0.002) & inside
-
-
-def warp(values: Float[Tensor, "1 C H W"], flow: Float[Tensor, "1 2 H W"]) -> Tensor:
-    """`values` looked up (bilinearly) where the flow leads; beyond the border, the border's."""
-    grid = _grid(flow).to(values)
-    return F.grid_sample(values, grid, padding_mode="border", align_corners=False)
-
-
-def _grid(flow: Float[Tensor, "1 2 H W"]) -> Float[Tensor, "1 H W 2"]:
-    """Where the flow leads, -1 to 1 between the outer edges of the frame."""
-    height, width = flow.shape[2:]
-    x = torch.arange(width).to(flow) + 0.5 + flow[:, 0]
-    y = torch.arange(height).to(flow)[:, None] + 0.5 + flow[:, 1]
-    return torch.stack([x / width * 2 - 1, y / height * 2 - 1], dim=-1)
-
-
-def _grey(frame: Float[Tensor, "3 H W"]) -> np.ndarray:
-    pixels = (frame.permute(1, 2, 0).cpu().float().numpy() * 255).round().clip(0, 255)
-    return cv2.cvtColor(pixels.astype(np.uint8), cv2.COLOR_RGB2GRAY)
-
-
-def _flow(here: np.ndarray, there: np.ndarray) -> Float[Tensor, "1 2 H W"]:
-    """From one grey frame to another, in pixels."""
-    # A fresh object starts from nothing, so a pair's flow does not depend on pairs before it.
-    # OpenCV's type stub does not know that None means no first guess.
-    search: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    return torch.from_numpy(search.calc(here, there, None)).permute(2, 0, 1)[None]
+    return closes & (edge <= 0.01 * length + 0.002)

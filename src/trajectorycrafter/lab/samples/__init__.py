@@ -1,8 +1,4 @@
-"""Training examples: what they are, their shards on disk, and the stream that training reads.
-
-The one thing a reader would get wrong: this package knows nothing of how samples are made
-(`curation/`) or used (`training/`); both sides speak `Sample`.
-"""
+"""Training examples: what they are, their shards on disk, and the stream that training reads."""
 
 from .dataset import SampleDataset
 from .sample import Encoded, Kind, Sample, decode, encode

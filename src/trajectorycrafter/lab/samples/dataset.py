@@ -10,6 +10,7 @@ many samples were taken: with workers, say it in `state_dict(taken)`.
 """
 
 import hashlib
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -75,7 +76,7 @@ class SampleDataset(IterableDataset[Sample]):
             raise ValueError(f"No samples of the wanted kinds in {', '.join(map(str, shares))}.")
         self.seed, self.rank, self.world_size = seed, rank, world_size
         self.batch, self.epochs, self.shuffle = batch, epochs, shuffle
-        self._groups = _groups(self.rows, shares, kinds) if weighted else {}
+        self._groups = _groups(self.rows, shares, kinds) if weighted else ()
         self._taken = 0
 
     def __iter__(self) -> Iterator[Any]:
@@ -83,33 +84,25 @@ class SampleDataset(IterableDataset[Sample]):
         worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
         for taken in self._turns(worker, workers):
             epoch, place = divmod(taken * self.world_size + self.rank, len(self.rows))
-            index = self._order(epoch)[place]
+            if self.shuffle:
+                place = _drawn(self.seed, epoch, len(self.rows), self._groups)[place]
             if info is None:
                 self._taken = taken + 1
-            yield self.read(*self.rows[index])
+            yield self.read(*self.rows[place])
 
     def read(self, folder: Path, row: dict[str, Any]) -> Any:
-        """What the stream gives for a row of the index: its sample."""
+        """What the stream gives for a row of the index."""
         return read_sample(folder, row)
 
     def _turns(self, worker: int, workers: int) -> Iterator[int]:
-        """Which of the rank's samples a loader's worker gives: every so manieth batch."""
-        end = None
+        """Which of the rank's samples a loader's worker gives: its batches among the workers'."""
+        end = sys.maxsize
         if self.epochs is not None:
             end = self.epochs * len(self.rows) // self.world_size
         start = self._taken + worker * self.batch
-        while end is None or start < end:
-            last = start + self.batch
-            yield from range(start, last if end is None else min(last, end))
+        while start < end:
+            yield from range(start, min(start + self.batch, end))
             start += workers * self.batch
-
-    def _order(self, epoch: int) -> np.ndarray:
-        """The samples of an epoch."""
-        if not self.shuffle:
-            return np.arange(len(self.rows))
-        return _drawn(self.seed, epoch, len(self.rows), tuple(self._groups.items()))
-
-    # ------------------------------------------------------------------------------------ state
 
     def state_dict(self, taken: int | None = None) -> dict[str, Any]:
         """Where the stream stands.
@@ -125,13 +118,13 @@ class SampleDataset(IterableDataset[Sample]):
         """Go on where `state_dict` was taken, also with another number of ranks.
 
         Raises:
-            ValueError: of other samples, weights or another seed, or between two turns of so many
-                ranks.
+            ValueError: a state of other samples, weights or another seed, or one that falls between
+                two turns of so many ranks.
         """
         if state["of"] != self._fingerprint():
             raise ValueError(
                 "This state belongs to other samples, another seed or other weights; go on with "
-                "the same folders and settings, or begin the stream anew."
+                "the same folders and settings, or begin the stream again."
             )
         given = state["taken"] * state["world_size"]
         if given % self.world_size:
@@ -143,7 +136,7 @@ class SampleDataset(IterableDataset[Sample]):
 
     def _fingerprint(self) -> str:
         ids = [(row["id"], row["kind"]) for _, row in self.rows]
-        weights = [(weight, len(members)) for weight, members in self._groups.values()]
+        weights = [(weight, len(members)) for weight, members in self._groups]
         said = repr((self.seed, self.shuffle, ids, weights))
         return hashlib.sha256(said.encode()).hexdigest()
 
@@ -152,16 +145,15 @@ def _shares(folders: Folders) -> dict[Path, float | None]:
     """Each folder's share; None where none is given."""
     if isinstance(folders, str | Path):
         return {Path(folders): None}
-    if isinstance(folders, Mapping):
-        shares: dict[Path, float | None] = {Path(f): float(w) for f, w in folders.items()}
-        if any(share is None or not share > 0 for share in shares.values()):
-            raise ValueError(f"A folder's share is more than 0; got {dict(folders)}.")
-        return shares
-    return {Path(folder): None for folder in folders}
+    if not isinstance(folders, Mapping):
+        return {Path(folder): None for folder in folders}
+    if any(not share > 0 for share in folders.values()):
+        raise ValueError(f"A folder's share is more than 0; got {dict(folders)}.")
+    return {Path(folder): float(share) for folder, share in folders.items()}
 
 
-Groups = dict[tuple[Path, str], tuple[float, tuple[int, ...]]]
-"""By folder and kind: the share of the stream, and the samples."""
+Groups = tuple[tuple[float, tuple[int, ...]], ...]
+"""Of each folder and kind: the share of the stream, and the samples."""
 
 
 def _groups(
@@ -172,35 +164,30 @@ def _groups(
     members: dict[tuple[Path, str], list[int]] = {}
     for i, (folder, row) in enumerate(rows):
         members.setdefault((folder, row["kind"]), []).append(i)
-    weights = {}
-    for folder, kind in members:
-        mine = len(members[folder, kind])
+    weights: list[float] = []
+    for (folder, kind), found in members.items():
+        mine = len(found)
         if kinds is None:  # within a folder kinds are as frequent as they are
             whole = sum(len(m) for (f, _), m in members.items() if f == folder)
-            weights[folder, kind] = (shares[folder] or whole) * mine / whole
+            weights.append((shares[folder] or whole) * mine / whole)
             continue
         # Within a kind folders share by what is given, else by how much they have.
         within = {f: shares[f] or len(m) for (f, k), m in members.items() if k == kind}
         weight = next(float(w) for k, w in kinds.items() if k == kind)
-        weights[folder, kind] = weight * within[folder] / sum(within.values())
-    total = sum(weights.values())
-    return {key: (weights[key] / total, tuple(found)) for key, found in members.items()}
+        weights.append(weight * within[folder] / sum(within.values()))
+    total = sum(weights)
+    return tuple((w / total, tuple(found)) for w, found in zip(weights, members.values()))
 
 
 @lru_cache(maxsize=4)
-def _drawn(
-    seed: int,
-    epoch: int,
-    count: int,
-    groups: tuple[tuple[tuple[Path, str], tuple[float, tuple[int, ...]]], ...],
-) -> np.ndarray:
+def _drawn(seed: int, epoch: int, count: int, groups: Groups) -> np.ndarray:
     """`count` samples, the same on every machine for the same seed and epoch."""
     rng = np.random.default_rng([17, seed, epoch])
     if not groups:
         return rng.permutation(count)
-    picked = rng.choice(len(groups), size=count, p=[weight for _, (weight, _) in groups])
+    picked = rng.choice(len(groups), size=count, p=[weight for weight, _ in groups])
     order = np.empty(count, dtype=np.int64)
-    for g, (_, (_, members)) in enumerate(groups):
+    for g, (_, members) in enumerate(groups):
         places = np.flatnonzero(picked == g)
         rounds = -(-len(places) // len(members))
         shuffled = [rng.permutation(members) for _ in range(rounds)]

@@ -1,7 +1,7 @@
 """A training example, and how it becomes bytes and comes back.
 
-The one thing a reader would get wrong: colours come back rounded to 8 bits and depth to float16, so
-a sample that was read is close to the one that was made, not equal; visibility is exact.
+The one thing a reader would get wrong: a sample that was read is close to the one that was made,
+not equal: colors come back rounded to 8 bits and depth to float16; visibility is exact.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
@@ -29,7 +29,7 @@ SCHEMA = "trajectorycrafter-samples/1"
 
 @dataclass(frozen=True)
 class Sample:
-    """One training example: what shall come out, and what the model is given."""
+    """One training example: what is to come out, and what the model is given."""
 
     target: Video
     render: Render
@@ -88,7 +88,7 @@ class Encoded:
 
 
 def encode(sample: Sample) -> Encoded:
-    """The sample as bytes: colours rounded to 8 bits, depth to float16.
+    """The sample as bytes: colors rounded to 8 bits, depth to float16.
 
     Raises:
         ValueError: no `id` in its info, or something there that JSON cannot hold.
@@ -168,13 +168,11 @@ def _render_as_bytes(name: str, view: Render) -> dict[str, bytes]:
 
 
 def _frames(members: Mapping[str, bytes], name: str, count: int) -> Float[Tensor, "T 3 H W"]:
-    pictures = [_pixels(members[f"{name}.{i:03d}.webp"]) for i in range(count)]
+    pictures = []
+    for i in range(count):
+        with Image.open(io.BytesIO(members[f"{name}.{i:03d}.webp"])) as picture:
+            pictures.append(np.asarray(picture.convert("RGB")))
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
-
-
-def _pixels(data: bytes) -> UInt8[np.ndarray, "H W 3"]:
-    with Image.open(io.BytesIO(data)) as picture:
-        return np.asarray(picture.convert("RGB"))
 
 
 def _render(members: Mapping[str, bytes], name: str, count: int) -> Render:

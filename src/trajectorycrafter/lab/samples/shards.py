@@ -13,7 +13,7 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ class ShardWriter:
         self.folder, self.per_shard = Path(folder), per_shard
         self.folder.mkdir(parents=True, exist_ok=True)
         self.rejected: dict[str, int] = {}
-        """How many clips were turned away, by reason; written into the index's metadata."""
+        """How many clips were rejected, by reason; written into the index's metadata."""
         self._rows, self._open_rows = _found_rows(self.folder)
         self._ids = {row["id"] for row in (*self._rows, *self._open_rows)}
         self._file = None
@@ -75,7 +75,8 @@ class ShardWriter:
         self._number = 1 + int(finished[-1].stem.split("-")[1]) if finished else 0
         if self._open_rows:
             self._file = self._partial.open("r+b")
-            self._file.truncate(_end(self._open_rows[-1]))
+            last = self._open_rows[-1]
+            self._file.truncate(last["offset"] + last["bytes"])
             self._file.seek(0, os.SEEK_END)
 
     def __enter__(self) -> "ShardWriter":
@@ -102,7 +103,11 @@ class ShardWriter:
         if self._file is None:
             self._file = self._partial.open("wb")
         start = self._file.tell()
-        self._file.write(_tarred(encoded))
+        for end, data in encoded.members.items():
+            header = tarfile.TarInfo(f"{encoded.key}.{end}")
+            header.size = len(data)
+            padding = bytes(-len(data) % tarfile.BLOCKSIZE)
+            self._file.write(header.tobuf(tarfile.GNU_FORMAT) + data + padding)
         self._file.flush()
         row = _row(encoded.members["json"]) | {
             "shard": self._name,
@@ -152,17 +157,6 @@ class ShardWriter:
             parquet.write_table(arrow.Table.from_pylist(rows, schema), partial)
 
 
-def _tarred(encoded: Encoded) -> bytes:
-    """The sample's members as a piece of a tar: headers and contents, without an end."""
-    pieces = []
-    for end, data in encoded.members.items():
-        header = tarfile.TarInfo(f"{encoded.key}.{end}")
-        header.size = len(data)
-        padding = -len(data) % tarfile.BLOCKSIZE
-        pieces += [header.tobuf(tarfile.GNU_FORMAT), data, bytes(padding)]
-    return b"".join(pieces)
-
-
 def _row(described: bytes) -> dict[str, Any]:
     """The index's row of a sample, but for its place."""
     said = json.loads(described)
@@ -173,10 +167,6 @@ def _row(described: bytes) -> dict[str, Any]:
     row |= {"scores": json.dumps(info.get("scores", {}))}
     names = ("id", "clip", "recipe", "hole_share", "motion", "provenance", "licence", "seed")
     return row | {name: info.get(name) for name in names}
-
-
-def _end(row: dict[str, Any]) -> int:
-    return row["offset"] + row["bytes"]
 
 
 def _found_rows(folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -218,7 +208,7 @@ def _scanned(path: Path, shard: str) -> list[dict[str, Any]]:
 def read_index(folder: str | Path) -> Any:
     """The `pyarrow.Table` of a folder's samples, sorted by id; see `COLUMNS`.
 
-    The schema's metadata has `rejected`: JSON, the number of clips turned away by reason.
+    The schema's metadata has `rejected`: JSON, the number of rejected clips by reason.
 
     Raises:
         FileNotFoundError: no index in the folder.
@@ -246,17 +236,14 @@ def read_sample(folder: str | Path, row: Mapping[str, Any]) -> Sample:
         data = file.read(row["bytes"])
     try:
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as members:
-            parts = dict(_named_members(members))
+            parts: dict[str, bytes] = {}
+            for member in members:
+                held = members.extractfile(member)
+                assert held is not None, member.name
+                parts[member.name.split(".", 1)[1]] = held.read()
     except tarfile.ReadError as error:
         raise ValueError(f"{path} does not belong to its {INDEX} ({error}).") from None
     return decode(parts)
-
-
-def _named_members(file: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
-    for member in file:
-        data = file.extractfile(member)
-        assert data is not None, member.name
-        yield member.name.split(".", 1)[1], data.read()
 
 
 def _pyarrow() -> tuple[Any, Any]:

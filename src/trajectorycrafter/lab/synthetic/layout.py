@@ -8,14 +8,14 @@ camera stands in a tree. Later moments promise neither.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any
 
 import numpy as np
 
-from .materials import Material, Split
+from .materials import Material
+from .shared import Place, Split, Vector, triple
 from .things import BOX, WALK, Kit, Solid, Thing, ThingMotion
 
-Place = Literal["room", "ground"]
 CLIP_S = 2.0
 """Seconds, from time 0, for which the layout holds."""
 REACH = 0.68
@@ -23,17 +23,17 @@ REACH = 0.68
 ARC = 1.05
 """Furthest camera, as a share of the source camera's distance."""
 WALL_DEPTH = 1.0
-"""What stands along the back wall takes this much of the room, metres."""
+"""What stands along the back wall takes this much of the room, meters."""
 
 
 @dataclass(frozen=True)
 class RayLight:
     """A sun (a direction) or a lamp (a place), and how much light comes from everywhere."""
 
-    at: tuple[float, float, float]
-    color: tuple[float, float, float]
+    at: Vector
+    color: Vector
     ambient: float
-    drift: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    drift: Vector = (0.0, 0.0, 0.0)
     """Where it moves, per second."""
 
     def row(self, time: float) -> np.ndarray:
@@ -52,16 +52,28 @@ class Layout:
         near, far = (3.0, 4.6) if place == "room" else (3.5, 6.0)
         self.distance = self.kit.between(near, far)
         self.pivot = (0.0, self.floor - self.kit.between(0.6, 1.0), self.distance)
-        self.room = self._room()
-        self.taken: list[tuple[float, float, float]] = []
+        # Large enough for an arc of 70 degrees.
+        side = self.distance * 0.95 + 0.7
+        back, height = self.distance + self.kit.between(2.0, 3.5), self.kit.between(2.7, 3.6)
+        low = [-side - self.kit.between(0, 1), self.floor - height, -1.2]
+        self.room = np.array([low, [side + self.kit.between(0, 1), self.floor, back]])
+        """`2 3`, lowest and highest corner."""
+        self.taken: list[Vector] = []
+        """Discs on the floor: x, z, radius."""
 
     def surroundings(self) -> tuple[Material, ...]:
         """The six walls (-x, x, ceiling, floor, -z, z), or ground, sky and haze."""
-        if self.place == "ground":
-            return self._outdoors()
-        wall, other = self.kit.material("wall"), self.kit.material("wall")
-        ceiling, floor = self.kit.material("ceiling"), self.kit.material("floor")
-        return (other, other, ceiling, floor, wall, wall)
+        if self.place == "room":
+            wall, other = self.kit.material("wall"), self.kit.material("wall")
+            ceiling, floor = self.kit.material("ceiling"), self.kit.material("floor")
+            return (other, other, ceiling, floor, wall, wall)
+        sky = self.kit.material("ground")
+        blue = np.array([0.35, 0.55, 0.85]) * self.kit.between(0.75, 1.1)
+        pale = np.array([0.75, 0.82, 0.9]) * self.kit.between(0.8, 1.05)
+        cloud = np.array([0.93, 0.93, 0.95]) * self.kit.between(0.7, 1.0)
+        tones = tuple(triple(color.clip(0, 1)) for color in (blue, cloud, pale))
+        sky = replace(sky, colors=tones)
+        return (self.kit.material("ground"), sky, replace(sky, colors=(tones[2],) * 3))
 
     def things(self) -> tuple[Thing, ...]:
         """All that stands or moves."""
@@ -90,28 +102,12 @@ class Layout:
 
     def _several(self, low: int, high: int, draw: Callable[[], Thing | None]) -> list[Thing]:
         """So many things, as far as there is room for them."""
-        count = int(self.rng.integers(low, high + 1))
+        count = self.kit.count(low, high + 1)
         drawn: list[Thing] = []
         for _ in range(6 * count):
             thing = draw() if len(drawn) < count else None
             drawn += [] if thing is None else [thing]
         return drawn
-
-    def _room(self) -> np.ndarray:
-        """`2 3`, lowest and highest corner: large enough for an arc of 70 degrees."""
-        side = self.distance * 0.95 + 0.7
-        back, height = self.distance + self.kit.between(2.0, 3.5), self.kit.between(2.7, 3.6)
-        low = [-side - self.kit.between(0, 1), self.floor - height, -1.2]
-        return np.array([low, [side + self.kit.between(0, 1), self.floor, back]])
-
-    def _outdoors(self) -> tuple[Material, ...]:
-        sky = self.kit.material("ground")
-        blue = np.array([0.35, 0.55, 0.85]) * self.kit.between(0.75, 1.1)
-        pale = np.array([0.75, 0.82, 0.9]) * self.kit.between(0.8, 1.05)
-        cloud = np.array([0.93, 0.93, 0.95]) * self.kit.between(0.7, 1.0)
-        tones = [tuple(float(v) for v in c.clip(0, 1)) for c in (blue, cloud, pale)]
-        sky = replace(sky, colors=(tones[0], tones[1], tones[2]))
-        return (self.kit.material("ground"), sky, replace(sky, colors=(tones[2],) * 3))
 
     def _free(self, x: float, z: float, radius: float) -> bool:
         """Whether a disc on the floor is nobody's, and no wall's."""
@@ -130,7 +126,7 @@ class Layout:
                 return x, z
         return None
 
-    def _placed(self, thing: Thing, x: float, z: float, **motion) -> Thing:
+    def _placed(self, thing: Thing, x: float, z: float, **motion: Any) -> Thing:
         turn = motion.pop("turn", self.kit.between(0, 2 * math.pi))
         return replace(thing, motion=ThingMotion((x, self.floor, z), turn=turn, **motion))
 
@@ -160,12 +156,13 @@ class Layout:
         """Something that swings, turns, jumps, squashes or sways."""
         thing = self.kit.thing("ball", "blob", "mobile", "crate", "cart", "chair", "bush", "plant")
         motion = self._motion(thing)
+        # Flattened to the utmost it takes the most ground.
         wide = thing.radius / math.sqrt(1 - motion.get("squash", 0.0))
         way = math.hypot(*motion.get("swing", (0.0, 0.0, 0.0)))
         spot = self._spot(wide + way + motion.get("sway", 0.0))
         return None if spot is None else self._placed(thing, *spot, **motion)
 
-    def _motion(self, thing: Thing) -> dict:
+    def _motion(self, thing: Thing) -> dict[str, Any]:
         rate, phase = self.kit.between(1.2, 3.5), self.kit.between(0, 2 * math.pi)
         if thing.name == "ball":
             way = (self.kit.between(-0.5, 0.5), 0.0, self.kit.between(-0.3, 0.3))

@@ -9,8 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-Split = Literal["train", "dev", "test"]
-SPLITS: tuple[Split, ...] = ("train", "dev", "test")
+from .shared import Color, Split, Vector, triple
+
 CATALOGUE = 1000
 """Materials, and designs of things, that there are."""
 FAMILIES = (
@@ -38,17 +38,17 @@ USUAL: dict[Kind, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Material:
-    """A solid pattern of three colours."""
+    """A solid pattern of three colors."""
 
     family: int
     """Index into `FAMILIES`."""
     scale: float
-    """Cells of the pattern per metre."""
+    """Cells of the pattern per meter."""
     grain: float
-    """How much fine noise lies over the pattern, in units of colour."""
-    offset: tuple[float, float, float]
+    """How much fine noise lies over the pattern, in units of color."""
+    offset: Vector
     """Where in the pattern the surface lies."""
-    colors: tuple[tuple[float, float, float], ...]
+    colors: tuple[Color, ...]
     """Three, RGB in [0, 1]."""
 
     @property
@@ -69,11 +69,6 @@ def draw_number(rng: np.random.Generator, split: Split) -> int:
     return int(rng.integers(CATALOGUE // 5)) * 5 + ends[int(rng.integers(len(ends)))]
 
 
-def draw_material(rng: np.random.Generator, split: Split, kind: Kind) -> Material:
-    """A material of the split for such a surface."""
-    return material(draw_number(rng, split), kind)
-
-
 def material(number: int, kind: Kind) -> Material:
     """Entry `number` of the catalogue, as it looks on such a surface."""
     kinds = list(USUAL)
@@ -82,33 +77,27 @@ def material(number: int, kind: Kind) -> Material:
     family = FAMILIES.index(usual[int(rng.integers(len(usual)))])
     coarse = {"wall": 1.2, "floor": 1.8, "ceiling": 1.0, "ground": 0.8}.get(kind, 4.0)
     scale = coarse * float(np.exp(rng.uniform(-0.5, 0.7)))
-    offset = rng.uniform(0, 30, 3)
-    return Material(
-        family,
-        scale,
-        float(rng.uniform(0.12, 0.4)),
-        (float(offset[0]), float(offset[1]), float(offset[2])),
-        _colors(rng, kind),
-    )
+    offset = triple(rng.uniform(0, 30, 3))
+    return Material(family, scale, float(rng.uniform(0.12, 0.4)), offset, _colors(rng, kind))
 
 
-def _colors(rng: np.random.Generator, kind: Kind) -> tuple[tuple[float, float, float], ...]:
-    """Three colours that go together: a hue, a shade of it, and sometimes a stranger."""
+def _colors(rng: np.random.Generator, kind: Kind) -> tuple[Color, ...]:
+    """Three colors that go together: a hue, a shade of it, and sometimes a stranger."""
     if kind == "skin":
         tone = rng.uniform(0.35, 0.95)
         base = np.array([0.9, 0.66, 0.52]) * tone
-        return _triple(base, base * 0.92, base * 1.05)
+        return _tones(base, base * 0.92, base * 1.05)
     if kind == "leaves":
         base = np.array([rng.uniform(0.12, 0.36), rng.uniform(0.34, 0.55), rng.uniform(0.05, 0.2)])
-        return _triple(base, base * rng.uniform(0.4, 0.7), base * 1.3)
+        return _tones(base, base * rng.uniform(0.4, 0.7), base * 1.3)
     if kind == "ground":
         base = np.array([0.42, 0.4, 0.33]) + rng.normal(0, 0.06, 3)
         if rng.random() < 0.5:
             base = np.array([0.28, 0.42, 0.16]) + rng.normal(0, 0.05, 3)
-        return _triple(base, base * rng.uniform(0.6, 0.85), base * 1.2)
+        return _tones(base, base * rng.uniform(0.6, 0.85), base * 1.2)
     if kind == "hair":
         base = np.array([0.75, 0.6, 0.42]) ** rng.uniform(0.8, 1.6) * rng.uniform(0.08, 0.8)
-        return _triple(base, base * 0.8, base * 1.1)
+        return _tones(base, base * 0.8, base * 1.1)
     light = rng.uniform(0.5, 0.9) if kind in ("wall", "ceiling") else rng.uniform(0.1, 0.9)
     base = (light + rng.normal(0, 0.22, 3)).clip(0.04, 0.97)
     other = rng.uniform(0.05, 0.95, 3)
@@ -117,10 +106,8 @@ def _colors(rng: np.random.Generator, kind: Kind) -> tuple[tuple[float, float, f
     strength = rng.uniform(low, high)
     tones = (base, base + (other - base) * share, base * rng.uniform(0.5, 1.2))
     warm = np.array([1.0, 0.93, 0.84]) if kind == "floor" else np.ones(3)
-    return _triple(*((tone.mean() + (tone - tone.mean()) * strength) * warm for tone in tones))
+    return _tones(*((tone.mean() + (tone - tone.mean()) * strength) * warm for tone in tones))
 
 
-def _triple(*colors: np.ndarray) -> tuple[tuple[float, float, float], ...]:
-    return tuple(
-        (float(r), float(g), float(b)) for r, g, b in (color.clip(0.02, 0.98) for color in colors)
-    )
+def _tones(*colors: np.ndarray) -> tuple[Color, ...]:
+    return tuple(triple(color.clip(0.02, 0.98)) for color in colors)

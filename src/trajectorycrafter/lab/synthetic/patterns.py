@@ -1,11 +1,13 @@
-"""Solid patterns: what colour a material has at a place, as fine as a pixel can show.
+"""Solid patterns: what color a material has at a place, as fine as a pixel can show.
 
 All functions are compiled into the ray caster's loops, so they take and give plain numbers, and a
-colour is written into an array that is handed in.
+color is written into an array that is handed in.
 """
 
 import math
-from typing import no_type_check
+from collections.abc import Callable
+from functools import partial
+from typing import Any, no_type_check
 
 from numba import njit
 
@@ -15,17 +17,16 @@ MEANS = (
     (0.49, 0.0), (0.5, 0.0), (0.5, 0.13), (0.42, 0.14), (0.45, 0.12), (0.5, 0.08), (0.23, 0.0),
     (0.5, 0.25), (0.4, 0.19), (0.36, 0.09),
 )  # fmt: skip
-"""Mean shares of each pattern's second and third colour: what it looks like from afar."""
+"""Mean shares of each pattern's second and third color: what it looks like from afar."""
 
 
-def kernel(function):
+def kernel(function: Callable[..., Any]) -> Any:
     """Compile without the lock, kept on disk between runs where some folder can be written."""
+    compiled = partial(njit, nogil=True, forceinline=True, fastmath=True, error_model="numpy")
     try:
-        return njit(nogil=True, cache=True, forceinline=True, fastmath=True, error_model="numpy")(
-            function
-        )
+        return compiled(cache=True)(function)
     except RuntimeError:
-        return njit(nogil=True, forceinline=True, fastmath=True, error_model="numpy")(function)
+        return compiled()(function)
 
 
 @kernel
@@ -68,7 +69,7 @@ def step(x, width):
 @kernel
 @no_type_check
 def _pattern(family, u, v, w, blur, noise):
-    """Shares of the second and third colour at cell coordinates; `blur` is a pixel in cells."""
+    """Shares of the second and third color at cell coordinates; `blur` is a pixel in cells."""
     soft = 0.06 + blur
     if family == 0:  # mottled
         return step(fractal(noise, u, v, w, blur) * 2.2, 0.5 + soft), 0.0
@@ -109,7 +110,7 @@ def _pattern(family, u, v, w, blur, noise):
 @kernel
 @no_type_check
 def albedo(m, x, y, z, axis, footprint, noise, out):
-    """Fill `out` with a material's colour at local coordinates on a face across `axis`."""
+    """Fill `out` with a material's color at local coordinates on a face across `axis`."""
     scale = m[1]
     u, v, w = x * scale + m[3], y * scale + m[4], z * scale + m[5]
     if axis == 0:

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from .things import Hinge, Solid, Thing, ThingMotion
+from .things import Solid, Thing, ThingMotion
 
 
 def thing_to_world(motion: ThingMotion, times: np.ndarray) -> np.ndarray:
@@ -41,7 +41,11 @@ def part_to_thing(part: Solid, times: np.ndarray) -> np.ndarray:
     rest = _moved(np.array([part.center]))[0] @ rest @ np.diag([*part.half_size, 1.0])
     matrix = np.broadcast_to(rest, (len(times), 4, 4))
     for hinge in part.hinges:
-        matrix = _hinged(hinge, times) @ matrix
+        angle = hinge.bias + hinge.spin * times
+        angle = angle + hinge.swing * np.sin(hinge.rate * times + hinge.phase)
+        pivot = np.array([hinge.pivot])
+        turn = _moved(pivot) @ _turned(np.array(hinge.axis), angle) @ _moved(-pivot)
+        matrix = turn @ matrix
     return matrix
 
 
@@ -65,13 +69,6 @@ def balls_around(matrices: np.ndarray, ranges: np.ndarray) -> tuple[np.ndarray, 
         reach = np.linalg.norm(own[..., :3] - middle[:, None], axis=-1) + own[..., 3]
         things[:, i, :3], things[:, i, 3] = middle, reach.max(axis=1)
     return parts, things
-
-
-def _hinged(hinge: Hinge, times: np.ndarray) -> np.ndarray:
-    angle = hinge.bias + hinge.spin * times
-    angle = angle + hinge.swing * np.sin(hinge.rate * times + hinge.phase)
-    pivot = np.array([hinge.pivot])
-    return _moved(pivot) @ _turned(np.array(hinge.axis), angle) @ _moved(-pivot)
 
 
 def _moved(shift: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from .patterns import albedo, fractal, kernel, step
 BOX, BALL, CYLINDER = 0, 1, 2
 ROOM, GROUND = 0, 1
 SKY = 90.0
-"""Radius of the sky around the world's origin, metres: far enough to stand still, yet finite."""
+"""Radius of the sky around the world's origin, meters: far enough to stand still, yet finite."""
 EPSILON = 1e-3
 FAR = 1e9
 """Distance of a miss; finite, since fast arithmetic may not count on infinity."""
@@ -40,7 +40,7 @@ class Moment(NamedTuple):
     to_unit: np.ndarray
     """`P 3 4`: world to the frame where the part is of size 1."""
     sizes: np.ndarray
-    """`P 3`: half sizes at rest, metres; the pattern sticks to these."""
+    """`P 3`: half sizes at rest, meters; the pattern sticks to these."""
     owners: np.ndarray
     """`P`: row of each part's material; the rows before hold room, or ground and sky."""
     materials: np.ndarray
@@ -228,6 +228,7 @@ def _light_at(s, x, y, z, nx, ny, nz, jx, jy):
     cosine = (nx * lx + ny * ly + nz * lz) / distance
     if cosine <= 0:
         return 0.0
+    # 4 mm off the surface, or rounding would let it shade itself.
     if _in_shadow(s, x + nx * 4e-3, y + ny * 4e-3, z + nz * 4e-3, lx, ly, lz):
         return 0.0
     return cosine * (1.0 if s.place == GROUND else 1.3 / (1 + 0.035 * distance * distance))
@@ -236,7 +237,7 @@ def _light_at(s, x, y, z, nx, ny, nz, jx, jy):
 @kernel
 @no_type_check
 def _color(s, part, row, axis, t, ox, oy, oz, dx, dy, dz, pixel, jx, jy, out):
-    """Fill `out` with the colour that a ray brings back from distance `t`."""
+    """Fill `out` with the color that a ray brings back from distance `t`."""
     x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
     if part < 0 and s.place == GROUND and row == 1:
         _sky_color(s, x, y, z, out)
@@ -273,9 +274,11 @@ def _color(s, part, row, axis, t, ox, oy, oz, dx, dy, dz, pixel, jx, jy, out):
         px, py, pz = ux * s.sizes[part, 0], uy * s.sizes[part, 1], uz * s.sizes[part, 2]
     length = math.sqrt(dx * dx + dy * dy + dz * dz)
     facing = abs(nx * dx + ny * dy + nz * dz) / length
+    # A pixel seen at a slant covers more; the bound keeps grazing views from turning into one tone.
     albedo(s.materials[row], px, py, pz, face, t * pixel / max(facing, 0.15), s.noise, out)
     ambient = s.light[6] * (0.8 - 0.2 * ny)
     lit = _light_at(s, x, y, z, nx, ny, nz, jx, jy) * (1 - s.light[6]) * 1.5
+    # A third of what is 64 m away is haze, in the color that the sky has at the horizon.
     haze = 0.0 if s.place == ROOM else 1 - math.exp(-length * t / 160)
     for c in range(3):
         value = out[c] * (ambient + lit * s.light[3 + c])
@@ -285,7 +288,7 @@ def _color(s, part, row, axis, t, ox, oy, oz, dx, dy, dz, pixel, jx, jy, out):
 @kernel
 @no_type_check
 def cast(s, origin, to_world, fx, fy, cx, cy, samples, frame, depth):
-    """Fill `frame` (`3 H W`, mean of samples x samples rays) and `depth` (`H W`, pixel centres)."""
+    """Fill `frame` (`3 H W`, mean of samples x samples rays) and `depth` (`H W`, pixel centers)."""
     height, width = depth.shape
     color, out = np.zeros(3), np.zeros(3)
     parts = np.zeros(s.kinds.shape[0], np.int64)
@@ -309,12 +312,12 @@ def cast(s, origin, to_world, fx, fy, cx, cy, samples, frame, depth):
 @kernel
 @no_type_check
 def _pixel(s, parts, count, origin, to_world, fx, fy, x, y, samples, color, out):
-    """Fill `out` with a pixel's mean colour; returns the depth at its centre."""
+    """Fill `out` with a pixel's mean color; returns the depth at its center."""
     ox, oy, oz = origin[0], origin[1], origin[2]
     pixel = 1 / (fx * samples)
     out[0], out[1], out[2] = 0.0, 0.0, 0.0
     depth = 0.0
-    # The last ray goes through the centre and tells the depth; a single one tells colour, too.
+    # The last ray goes through the center and tells the depth; a single one tells color, too.
     rays = samples * samples + (0 if samples == 1 else 1)
     for k in range(rays):
         a, b = (k % samples + 0.5) / samples, (k // samples + 0.5) / samples
@@ -331,6 +334,7 @@ def _pixel(s, parts, count, origin, to_world, fx, fy, x, y, samples, color, out)
         if k == rays - 1:
             depth = t
         if k < samples * samples:
+            # Each ray sees the lamp elsewhere, within 0.5 m, which softens the shadows.
             jx, jy = (a - 0.5) * 0.5, (b - 0.5) * 0.5
             _color(s, part, row, axis, t, ox, oy, oz, dx, dy, dz, pixel, jx, jy, color)
             for c in range(3):

@@ -1,8 +1,8 @@
 """Procedural dynamic scenes, seen exactly: rooms and outdoor grounds full of things that move.
 
-Depth is that of the surface at the pixel's centre and never blended, while colour is the mean over
+Depth is that of the surface at the pixel's center and never blended, while color is the mean over
 the pixel, as a lens makes it. A pixel on a silhouette has one surface's depth and a mixture of both
-colours, as in filmed material with perfect depth.
+colors, as in filmed material with perfect depth.
 """
 
 import os
@@ -17,17 +17,18 @@ from torch import Tensor
 
 from ...geometry.cameras import Cameras
 from ...video.clip import Depth, Video
-from .layout import Layout, Place, RayLight
-from .materials import SPLITS, Material, Split
+from .layout import Layout, RayLight
+from .materials import Material
 from .patterns import CELLS
 from .posing import balls_around, pose
 from .raycast import GROUND, ROOM, SKY, Moment, cast
+from .shared import SPLITS, Place, Split, Vector, as_clip, check_times
 from .things import Thing
 
 
 @dataclass(frozen=True)
 class RayScene:
-    """A dynamic scene. World axes are OpenCV's, y down, metres; the source camera's place is the
+    """A dynamic scene. World axes are OpenCV's, y down, meters; the source camera's place is the
     origin and it looks along z."""
 
     place: Place
@@ -37,7 +38,7 @@ class RayScene:
     """The six walls (-x, x, ceiling, floor, -z, z), or ground, sky and haze."""
     things: tuple[Thing, ...] = field(repr=False)
     light: RayLight
-    pivot: tuple[float, float, float]
+    pivot: Vector
     """What is filmed: the middle of things."""
 
     @classmethod
@@ -60,13 +61,14 @@ class RayScene:
         """What `cameras` see at `times`, and the exact depth.
 
         Args:
-            times: seconds, one per camera; their step sets the clip's frame rate.
-            samples: rays per pixel and axis for colour.
+            times: seconds; their step sets the clip's frame rate.
+            samples: rays per pixel and axis for color.
 
         Raises:
             ValueError: the counts differ, or a camera is below the floor or outside of the room.
         """
-        self._check(cameras, times)
+        check_times(cameras, times)
+        self._check_inside(cameras)
         count, size = len(cameras), (cameras.height, cameras.width)
         frames, z = np.zeros((count, 3, *size), np.float32), np.zeros((count, *size), np.float32)
         moments = self._posed(times.double().numpy())
@@ -81,13 +83,9 @@ class RayScene:
         workers = max(1, min(torch.get_num_threads(), os.cpu_count() or 1))
         with ThreadPoolExecutor(workers) as threads:
             list(threads.map(draw, range(count)))
-        step = float(times[1] - times[0]) if count > 1 else 0.0
-        video = Video(torch.from_numpy(frames), 1 / step if step > 0 else 24.0)
-        return video, Depth.of(torch.from_numpy(z)[:, None], cameras.K)
+        return as_clip(torch.from_numpy(frames), torch.from_numpy(z), cameras, times)
 
-    def _check(self, cameras: Cameras, times: Tensor) -> None:
-        if len(times) != len(cameras):
-            raise ValueError(f"Expected one time per camera; got {len(times)} and {len(cameras)}.")
+    def _check_inside(self, cameras: Cameras) -> None:
         low, high = torch.from_numpy(self.room).float()
         if self.place == "ground":
             low, high = torch.full((3,), -SKY / 2), torch.tensor([SKY / 2, float(high[1]), SKY / 2])
@@ -108,23 +106,24 @@ class RayScene:
         part_balls, thing_balls = balls_around(matrices, ranges)
         to_unit = np.ascontiguousarray(np.linalg.inv(matrices)[..., :3, :])
         rows = [*self.surroundings, *(part.material for part in parts)]
-        shared = {
-            "place": ROOM if self.place == "room" else GROUND,
-            "room": self.room.astype(float),
-            "ranges": ranges,
-            "kinds": np.array([part.kind for part in parts], np.int64),
-            "sizes": np.array([part.half_size for part in parts]).reshape(-1, 3),
-            "owners": np.arange(len(self.surroundings), len(rows)),
-            "materials": np.stack([material.row for material in rows]).astype(float),
-            "noise": _noise(),
-        }
+        kinds = np.array([part.kind for part in parts], np.int64)
+        sizes = np.array([part.half_size for part in parts]).reshape(-1, 3)
+        owners = np.arange(len(self.surroundings), len(rows))
+        materials = np.stack([material.row for material in rows]).astype(float)
         return [
             Moment(
+                place=ROOM if self.place == "room" else GROUND,
+                room=self.room.astype(float),
                 spheres=thing_balls[i],
+                ranges=ranges,
                 part_spheres=part_balls[i],
+                kinds=kinds,
                 to_unit=to_unit[i],
+                sizes=sizes,
+                owners=owners,
+                materials=materials,
                 light=self.light.row(time),
-                **shared,
+                noise=_noise(),
             )
             for i, time in enumerate(times)
         ]

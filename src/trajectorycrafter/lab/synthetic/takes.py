@@ -10,9 +10,18 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ...geometry.cameras import Cameras, focal_from_fov, intrinsics
-from ...geometry.transforms import look_at, rigid, rotation_x, rotation_y, rotation_z
+from ...geometry.cameras import (
+    Cameras,
+    focal_from_fov,
+    intrinsics,
+    look_at,
+    rigid,
+    rotation_x,
+    rotation_y,
+    rotation_z,
+)
 from ...video.clip import Depth
+from .shared import Vector
 
 FOV_DEG = 60.0
 """Horizontal field of view of the synthetic cameras."""
@@ -21,7 +30,7 @@ SAME_SURFACE = 0.02
 
 
 def around(
-    pivot: tuple[float, float, float],
+    pivot: Vector,
     azimuth_deg: Float[Tensor, " T"],
     elevation_deg: Float[Tensor, " T"],
     distance: Float[Tensor, " T"],
@@ -31,7 +40,6 @@ def around(
     """Cameras that look at the pivot from all around.
 
     Args:
-        pivot: in the world; the source camera's place is the origin.
         azimuth_deg: 0 is the source camera's side; positive goes to its right.
         elevation_deg: above (positive) the source camera's line of sight.
         distance: share of the source camera's distance.
@@ -48,7 +56,7 @@ def around(
 
 
 def steady(
-    pivot: tuple[float, float, float],
+    pivot: Vector,
     frames: int,
     size: tuple[int, int],
     azimuth_deg: float = 0.0,
@@ -61,7 +69,7 @@ def steady(
 
 
 def handheld(
-    pivot: tuple[float, float, float],
+    pivot: Vector,
     frames: int,
     size: tuple[int, int],
     generator: torch.Generator,
@@ -85,7 +93,7 @@ def handheld(
 
 
 def swung(
-    pivot: tuple[float, float, float],
+    pivot: Vector,
     frames: int,
     size: tuple[int, int],
     azimuth_deg: float,

@@ -1,26 +1,28 @@
 """Things that stand, move, turn and bend: furniture, people, trees, vehicles, balls and blobs.
 
 A thing's own frame has y down as the world has, and its feet at y = 0, so all its parts lie at
-negative y. Lengths are metres, angles radians.
+negative y. Lengths are meters, angles radians.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 
-from .materials import Kind, Material, Split, draw_material, draw_number
+from .materials import Kind, Material, draw_number, material
 from .raycast import BALL, BOX, CYLINDER
+from .shared import Chance, Split, Vector
 
 
 @dataclass(frozen=True)
 class Hinge:
     """Turns a part about a line of its thing: a knee, a fan, a swaying trunk."""
 
-    pivot: tuple[float, float, float]
-    axis: tuple[float, float, float]
+    pivot: Vector
+    axis: Vector
     swing: float = 0.0
     """Furthest angle to either side."""
     rate: float = 0.0
@@ -37,10 +39,10 @@ class Solid:
     """A box, ball (ellipsoid) or cylinder."""
 
     kind: int
-    center: tuple[float, float, float]
-    half_size: tuple[float, float, float]
+    center: Vector
+    half_size: Vector
     material: Material
-    turn: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    turn: Vector = (0.0, 0.0, 0.0)
     """About x, then y, then z, at rest."""
     hinges: tuple[Hinge, ...] = ()
     """Innermost first: elbow, then shoulder."""
@@ -50,9 +52,9 @@ class Solid:
 class ThingMotion:
     """Where a thing is over time, and how it turns and bends; everything at rest by default."""
 
-    place: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    velocity: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    swing: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    place: Vector = (0.0, 0.0, 0.0)
+    velocity: Vector = (0.0, 0.0, 0.0)
+    swing: Vector = (0.0, 0.0, 0.0)
     """Furthest way to either side of the place."""
     circle: float = 0.0
     """Radius of a circle about the place, walked forwards."""
@@ -83,26 +85,19 @@ class Thing:
     motion: ThingMotion = field(default_factory=ThingMotion)
 
 
-@dataclass
-class Kit:
-    """What scenes and designs are drawn with: one chance, the materials and designs of a split."""
+@dataclass(frozen=True)
+class Kit(Chance):
+    """What scenes and designs are drawn with: chance, and the materials and designs of a split."""
 
-    rng: np.random.Generator
     split: Split
 
     def material(self, kind: Kind) -> Material:
-        return draw_material(self.rng, self.split, kind)
-
-    def between(self, low: float, high: float) -> float:
-        return float(self.rng.uniform(low, high))
-
-    def chance(self, share: float) -> bool:
-        return bool(self.rng.random() < share)
+        return material(draw_number(self.rng, self.split), kind)
 
     def thing(self, *names: str) -> Thing:
         """A design of the split: its shape comes from its number in the catalogue alone."""
         number = draw_number(self.rng, self.split)
-        name = names[int(self.rng.integers(len(names)))]
+        name = self.pick(names)
         shape = np.random.default_rng([2, list(DESIGNS).index(name), number])
         return DESIGNS[name](Kit(shape, self.split))
 
@@ -110,7 +105,9 @@ class Kit:
 _box, _ball = partial(Solid, BOX), partial(Solid, BALL)
 
 
-def _rod(center, radius: float, half_height: float, material: Material, **more) -> Solid:
+def _rod(
+    center: Vector, radius: float, half_height: float, material: Material, **more: Any
+) -> Solid:
     return Solid(CYLINDER, center, (radius, half_height, radius), material, **more)
 
 
@@ -127,10 +124,10 @@ def table(kit: Kit) -> Thing:
     w, d, h = kit.between(0.4, 0.9), kit.between(0.3, 0.5), kit.between(0.4, 0.8)
     top, legs = kit.material("hard"), kit.material("hard")
     parts = [_box((0, -h, 0), (w, 0.03, d), top), *_legs(w, d, h, 0.04, legs)]
-    for _ in range(int(kit.rng.integers(1, 4))):
+    for _ in range(kit.count(1, 4)):
         x, z, r = kit.between(-0.7, 0.7) * w, kit.between(-0.6, 0.6) * d, kit.between(0.05, 0.13)
         center = (x, -h - 0.03 - r, z)
-        shape = (_ball, _box)[int(kit.rng.integers(2))]
+        shape = kit.pick((_ball, _box))
         parts.append(shape(center, (r, r, r), kit.material("hard")))
     return Thing("table", tuple(parts), math.hypot(w, d))
 
@@ -160,7 +157,7 @@ def sofa(kit: Kit) -> Thing:
 
 
 def shelf(kit: Kit) -> Thing:
-    w, h, boards = kit.between(0.35, 0.7), kit.between(0.5, 1.0), int(kit.rng.integers(3, 6))
+    w, h, boards = kit.between(0.35, 0.7), kit.between(0.5, 1.0), kit.count(3, 6)
     wood = kit.material("hard")
     parts = [_box((x, -h, 0), (0.02, h, 0.16), wood) for x in (-w, w)]
     for i in range(boards):
@@ -273,7 +270,7 @@ def person(kit: Kit) -> Thing:
 STRIDE_RATE = 6.2
 """Radians per second of a walk."""
 WALK = 1.25
-"""Metres per second that fit the stride."""
+"""Meters per second that fit the stride."""
 
 
 def tree(kit: Kit) -> Thing:
@@ -302,7 +299,7 @@ def bush(kit: Kit) -> Thing:
 def cart(kit: Kit) -> Thing:
     """A small car: z is forwards."""
     w, d, h = kit.between(0.32, 0.5), kit.between(0.6, 0.95), kit.between(0.17, 0.26)
-    paint, glass, tyre = kit.material("hard"), kit.material("hard"), kit.material("hair")
+    paint, glass, tire = kit.material("hard"), kit.material("hard"), kit.material("hair")
     wheel = kit.between(0.13, 0.2)
     parts = [
         _box((0, -wheel - h, 0), (w, h, d), paint),
@@ -312,7 +309,7 @@ def cart(kit: Kit) -> Thing:
         for z in (-0.6, 0.6):
             center = (x * w, -wheel, z * d)
             roll = Hinge(center, (1, 0, 0), spin=-3.0)
-            parts.append(_rod(center, wheel, 0.07, tyre, turn=(0, 0, math.pi / 2), hinges=(roll,)))
+            parts.append(_rod(center, wheel, 0.07, tire, turn=(0, 0, math.pi / 2), hinges=(roll,)))
     return Thing("cart", tuple(parts), math.hypot(w + 0.1, d))
 
 

@@ -1,7 +1,7 @@
 """What a killed run goes on from, and the weights that a finished one leaves.
 
-The one thing a reader would get wrong: a checkpoint of an unsharded run holds only what is trained,
-since the frozen rest comes from `start`; a sharded one (FSDP, DeepSpeed) is accelerate's own.
+A checkpoint of an unsharded run holds only what is trained, since the frozen rest comes from
+`start`; a sharded one (FSDP, DeepSpeed) is accelerate's own.
 """
 
 import json
@@ -28,13 +28,7 @@ SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED)
 
 
 class Checkpoints:
-    """The checkpoints of one run, the latest few of them.
-
-    Args:
-        folder: Where they lie, each in a folder `step-000123`.
-        trained: The parameters that the stage trains, by name.
-        keep: How many are kept.
-    """
+    """The latest `keep` checkpoints of one run, each in a folder `step-000123`."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """Deterministic sampling in latents, for pictures during training and for distillation.
 
-The one thing a reader would get wrong: steps are "trailing" (999 first, and the last one ends at
-clean latents), as the released pipeline takes them; a student of N steps knows these N alone.
+Steps are "trailing" (999 first, and the last one ends at clean latents), as the released pipeline
+takes them.
 """
 
 from collections.abc import Callable

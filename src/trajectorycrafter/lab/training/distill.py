@@ -21,46 +21,29 @@ from torch import Tensor
 
 from ...config.training import DistillSettings, ModelSettings, ObjectiveSettings, TrainSettings
 from .denoising import END, Clean, ddim_step, trailing_timesteps
-from .objective import (
-    LAST,
-    Batch,
-    alpha_sigma,
-    clean_estimate,
-    network_target,
-    predict,
-    squared_error,
-)
+from .objective import LAST, Batch, alpha_sigma, predict, shift_and_scale, squared_error
 
 
 def distilled(base: TrainSettings, distill: DistillSettings) -> TrainSettings:
     """Settings of a distillation round: the student starts as the teacher, and nothing is dropped.
 
-    Args:
-        base: A preset of the same model, for data, optimizer and network.
-
     Raises:
         ValueError: If the steps do not divide.
     """
     check_steps(distill)
-    objective = replace(
-        base.objective,
-        timesteps="uniform",
-        drop_text=0.0,
-        drop_reference=0.0,
-        drop_condition=0.0,
-    )
-    model = replace(base.model, start=distill.teacher, subfolder=None)
+    objective = replace(base.objective, timesteps="uniform", drop_text=0.0, drop_reference=0.0)
     return replace(
-        base, model=model, objective=objective, distill=distill, reference=True, lora=None
+        base,
+        model=teacher_settings(base, distill),
+        objective=replace(objective, drop_condition=0.0),
+        distill=distill,
+        reference=True,
+        lora=None,
     )
 
 
 def check_steps(distill: DistillSettings) -> None:
-    """Refuse steps that do not divide.
-
-    Raises:
-        ValueError: If the teacher's steps are no multiple of the student's.
-    """
+    """Raises ValueError unless the teacher's steps are a multiple of the student's."""
     if distill.student_steps < 1 or distill.teacher_steps % distill.student_steps:
         raise ValueError(
             "Expected the teacher's steps to be a multiple of the student's, got "
@@ -89,7 +72,8 @@ def guided(
         if guidance > 1:
             without = predict(teacher, other, noisy, timesteps)
             output = without + guidance * (output - without)
-        return clean_estimate(output, noisy, timesteps, batch.base, schedule, prediction)
+        shift, scale = shift_and_scale(noisy, timesteps, batch.base, schedule, prediction)
+        return shift + scale * output
 
     return clean
 
@@ -137,6 +121,7 @@ def distillation_loss(
     with torch.no_grad():
         seen = guided(teacher, batch, negative, distill.guidance, schedule, kind)
         clean = landing(seen, noisy, turn, distill, schedule)
-        target = network_target(clean, noisy, timesteps, batch.base, schedule, kind)
+        shift, scale = shift_and_scale(noisy, timesteps, batch.base, schedule, kind)
+        target = (clean - shift) / scale
     output = predict(student, batch, noisy, timesteps)
     return squared_error(output, target, batch.known, objective.hole_weight)

@@ -1,10 +1,6 @@
-"""The moving average of the trained weights: diffusers' own, swapped in where it is wanted.
+"""The moving average of the weights that a stage trains: diffusers' own, swapped in for a while."""
 
-The one thing a reader would get wrong: only what the stage trains is averaged; what is frozen is
-its own average.
-"""
-
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,7 +19,7 @@ def make_ema(parameters: Sequence[nn.Parameter], decay: float | None) -> EMAMode
 @contextmanager
 def averaged(
     ema: EMAModel | None, model: nn.Module, parameters: Sequence[nn.Parameter]
-) -> Iterator[None]:
+) -> Generator[None]:
     """Within it the model's parameters are their averages; afterwards themselves, bit for bit."""
     if ema is None:
         yield

@@ -1,7 +1,7 @@
 """Samples into cached latents: the job that runs once before long trainings.
 
-The one thing a reader would get wrong: a cache is made for one autoencoder, text encoder and kind
-of noise; `check_cache` refuses to train on one that was made for another.
+A cache is made for one autoencoder, text encoder and kind of noise; `check_cache` refuses to train
+on one that was made for another.
 """
 
 from collections.abc import Iterable
@@ -47,7 +47,6 @@ def encode(
     Args:
         out: The caches are made in here, named as the folders of samples.
         dtype: float16 or float32, of the stored latents.
-        per_file: Samples in a file.
 
     Raises:
         ValueError: If there are no samples, two folders of one name, or latents made otherwise.
@@ -60,8 +59,8 @@ def encode(
     if dtype not in DTYPES:
         raise ValueError(f"Expected a dtype of {', '.join(DTYPES)}, got {dtype!r}.")
     state = PartialState(cpu=settings.device == "cpu")
-    config = model_config(settings.model)
-    device: Any = state.device
+    config, device = model_config(settings.model), state.device
+    assert device is not None
     encoder = make_encoder(settings, config, device)
     about = {**described(settings, config), "seed": settings.seed}
     caches = [Path(out) / folder.name for folder in folders]
@@ -95,20 +94,15 @@ def described(settings: TrainSettings, config: Any) -> dict[str, Any]:
 
 
 def check_cache(settings: TrainSettings, config: Any, folders: Iterable[Path]) -> None:
-    """Refuse latents that were made for other settings.
+    """Raises ValueError unless latents were made for these settings; says what differs.
 
     Raises:
         FileNotFoundError: If a folder is not a cache.
-        ValueError: If one was made otherwise; says what differs.
     """
-    wanted = described(settings, config)
+    wanted = described(settings, config).items()
     for folder in folders:
         about = read_about(folder)
-        odd = [
-            f"{k} ({about.get(k)} there, {v} here)"
-            for k, v in wanted.items()
-            if about.get(k, False) != v
-        ]
+        odd = [f"{k} ({about.get(k)} there, {v} here)" for k, v in wanted if about.get(k, 0) != v]
         if odd:
             raise ValueError(
                 f"{folder} was made with other settings: {', '.join(odd)}. Encode the samples "

@@ -1,8 +1,8 @@
 """Samples in latents: what the autoencoder makes of them, before anything is drawn.
 
-The one thing a reader would get wrong: latents are kept as the autoencoder's posterior, unscaled;
-the draw from it and the scaling belong to a training step (`objective.py`). Only the noise on the
-condition comes before the autoencoder, so it is drawn here, from the sample's name and a variant.
+Latents are kept as the autoencoder's posterior, unscaled; the draw from it and the scaling belong
+to a training step (`objective.py`). Only the noise on the condition comes before the autoencoder,
+so it is drawn here, from the sample's name and a variant.
 """
 
 from collections.abc import Callable, Iterator
@@ -71,11 +71,8 @@ class Encoder:
     Args:
         vae: Any object with the interface of diffusers' CogVideoX autoencoder; its `latent_dist`
             needs `mode()` and, to draw from the posterior, `std`.
-        embed: Text embeddings.
-        settings: Whether the posterior is drawn from, and the noise on the condition.
         noisy: Whether the condition is noised (the model's `add_noise_in_inpaint_model`).
-        reference: Whether the reference is encoded.
-        memory: Whether the second condition is.
+        reference, memory: Whether these are encoded.
         filled: Whether the classical completion is encoded in the render's place.
         patch_size: Of the transformer, for the check of sizes.
         seed: Of the noise on the condition.
@@ -108,42 +105,40 @@ class Encoder:
         Raises:
             ValueError: If the sample's size or length does not suit the model.
         """
-        self._check(sample)
+        config, render, memory = self.vae.config, sample.render, sample.memory
+        check_clip(
+            render.frames,
+            render.visible,
+            sample.reference.frames if self.reference else None,
+            multiple=2 ** (len(config.block_out_channels) - 1) * self.patch_size,
+            frame_period=config.get("frame_period", 2 * config.temporal_compression_ratio),
+        )
         name = str(sample.info.get("id", ""))
+        if self.filled and sample.filled is None:
+            raise ValueError(f"Sample {name} has no completed render; curate with --filled.")
+        if memory is None:
+            # Nothing was seen at other moments, which is a render of holes alone.
+            nothing = (torch.zeros_like(render.frames), torch.zeros_like(render.depth))
+            memory = Render(*nothing, render.visible & False)
         generator = seeded("condition", self.seed, name, variant)
-        sigma = self._sigma(generator)
-        render = self._view(sample.render, sigma, generator, self._completed(sample))
+        sigma = self.sigma(generator)
+        view = self._view(render, sigma, generator, sample.filled if self.filled else None)
         return Example(
             name,
             sample.kind,
             self._posterior(sample.target.frames * 2 - 1),
-            render,
+            view,
             self._posterior(sample.reference.frames * 2 - 1) if self.reference else None,
-            self._memory(sample, sigma, generator) if self.memory else None,
+            self._view(memory, sigma, generator) if self.memory else None,
             self.embed([sample.caption])[0],
         )
 
-    def _sigma(self, generator: torch.Generator) -> float:
+    def sigma(self, generator: torch.Generator) -> float:
+        """Of the noise on the condition: log-normal, 0 without noise."""
         if not self.noisy:
             return 0.0
         drawn = torch.randn((), generator=generator)
         return float((self.settings.noise_log_mean + self.settings.noise_log_std * drawn).exp())
-
-    def _memory(self, sample: Sample, sigma: float, generator: torch.Generator) -> View:
-        memory = sample.memory
-        if memory is None:
-            # Nothing was seen at other moments, which is a render of holes alone.
-            r = sample.render
-            nothing = (torch.zeros_like(r.frames), torch.zeros_like(r.depth), r.visible & False)
-            memory = Render(*nothing)
-        return self._view(memory, sigma, generator)
-
-    def _completed(self, sample: Sample) -> Video | None:
-        if self.filled and sample.filled is None:
-            raise ValueError(
-                f"Sample {sample.info.get('id')} has no completed render; curate with --filled."
-            )
-        return sample.filled if self.filled else None
 
     def _view(
         self,
@@ -152,11 +147,10 @@ class Encoder:
         generator: torch.Generator,
         completed: Video | None = None,
     ) -> View:
-        if completed is None:
-            video = masked_video(view.frames, view.visible, sigma, generator)
-        else:
-            video = masked_video(completed.frames, view.visible | True, sigma, generator)
-        latents = self._posterior(video)
+        shown = (view.frames, view.visible)
+        if completed is not None:
+            shown = (completed.frames, view.visible | True)
+        latents = self._posterior(masked_video(*shown, sigma, generator))
         f, _, h, w = latents.mean.shape
         known = latent_mask(view.visible, (f, h, w))[0].transpose(0, 1)
         return View(latents, known.to(latents.mean.device), bool(view.visible.any()))
@@ -167,16 +161,6 @@ class Encoder:
         if self.settings.posterior == "mode":
             return Posterior(mean, None)
         return Posterior(mean, distribution.std[0].transpose(0, 1))
-
-    def _check(self, sample: Sample) -> None:
-        config = self.vae.config
-        check_clip(
-            sample.render.frames,
-            sample.render.visible,
-            sample.reference.frames if self.reference else None,
-            multiple=2 ** (len(config.block_out_channels) - 1) * self.patch_size,
-            frame_period=config.get("frame_period", 2 * config.temporal_compression_ratio),
-        )
 
 
 def masked_video(

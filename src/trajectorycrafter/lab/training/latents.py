@@ -4,9 +4,8 @@ A cache is a folder of `latents-000000.safetensors` files beside a copy of the s
 is a folder of samples in its own right that `SampleDataset` mixes, shuffles and splits as it does
 with pictures; the pictures themselves are no longer needed.
 
-The one thing a reader would get wrong: what is cached is the posterior, so each visit of a sample
-still draws new latents; only the noise on the condition, which comes before the autoencoder, is
-limited to so many variants.
+What is cached is the posterior, so each visit of a sample still draws new latents; only the noise
+on the condition, which comes before the autoencoder, is limited to so many variants.
 """
 
 import json
@@ -59,7 +58,6 @@ def write_cache(
     Args:
         about: How the latents were made, for the check when they are read.
         variants: Draws of the noise on each sample's condition.
-        dtype: Of the stored latents.
 
     Raises:
         ValueError: If the folder holds latents that were made otherwise.
@@ -67,9 +65,16 @@ def write_cache(
     rows = read_index(samples).to_pylist()
     about = {**about, "schema": SCHEMA, "variants": variants, "per_file": per_file}
     about |= {"dtype": str(dtype), "samples": len(rows)}
-    _same(out, about)
-    write_json(about, out / ABOUT) if rank == 0 else out.mkdir(parents=True, exist_ok=True)
+    if (out / ABOUT).exists():
+        old = read_about(out)
+        odd = sorted(key for key in old.keys() | about.keys() if old.get(key) != about.get(key))
+        if odd:
+            raise ValueError(
+                f"{out} holds latents made with other settings ({', '.join(odd)}); choose another "
+                "folder, or delete it."
+            )
     if rank == 0:
+        write_json(about, out / ABOUT)
         save_file(
             {k: v.contiguous().cpu() for k, v in fixed_texts(encoder.embed).items()}, out / TEXTS
         )
@@ -116,59 +121,47 @@ class LatentDataset(SampleDataset):
         places = {folder for folder, _ in self.rows}
         self._about = {folder: read_about(folder) for folder in places}
         self._texts = {folder: read_texts(folder)["empty"] for folder in places}
-        self._place = {}
+        self._place: dict[tuple[Path, str], int] = {}
         for folder in sorted(places):
-            self._place |= self._places(folder)
+            ids = read_index(folder)["id"].to_pylist()
+            files = range(-(-len(ids) // self._about[folder]["per_file"]))
+            absent = [_file(n) for n in files if not (folder / _file(n)).exists()]
+            if absent:
+                raise FileNotFoundError(
+                    f"{folder} lacks {', '.join(absent[:3])}; encode the samples again, which goes "
+                    "on where it stopped."
+                )
+            self._place |= {(folder, id): i for i, id in enumerate(ids)}
 
     def read(self, folder: Path, row: dict[str, Any]) -> list[Example]:
         """The variants of the example of a row."""
         number, place = divmod(self._place[folder, row["id"]], self._about[folder]["per_file"])
         with safe_open(folder / _file(number), framework="pt") as file:
             said = json.loads(file.metadata()["examples"])[place]
-            names = {name for name in file.keys() if name.startswith(f"{place}/")}  # noqa: SIM118
-            return [
-                self._example(file, names, f"{place}/", v, said, self._texts[folder])
-                for v in range(self._about[folder]["variants"])
-            ]
+            names = [name for name in list(file.keys()) if name.startswith(f"{place}/")]
+            held = {name.removeprefix(f"{place}/"): file.get_tensor(name) for name in names}
+        held.setdefault("text", self._texts[folder])
+        return [
+            _example(said, {name.removeprefix(f"{v}/"): value for name, value in held.items()})
+            for v in range(self._about[folder]["variants"])
+        ]
 
-    def _places(self, folder: Path) -> dict[tuple[Path, str], int]:
-        about, ids = self._about[folder], read_index(folder)["id"].to_pylist()
-        files = -(-len(ids) // about["per_file"])
-        absent = [_file(n) for n in range(files) if not (folder / _file(n)).exists()]
-        if absent:
-            raise FileNotFoundError(
-                f"{folder} lacks {', '.join(absent[:3])}; encode the samples again, which goes on "
-                "where it stopped."
-            )
-        return {(folder, id): i for i, id in enumerate(ids)}
 
-    def _example(
-        self, file: Any, names: set[str], place: str, variant: int, said: dict, empty: Tensor
-    ) -> Example:
-        def get(name: str) -> Any:
-            key = f"{place}{variant}/{name}" if name.startswith(VARYING) else f"{place}{name}"
-            return file.get_tensor(key) if key in names else None
+def _example(said: dict[str, Any], held: dict[str, Tensor]) -> Example:
+    """An example of its tensors by the names that `tensors` gives them."""
 
-        def posterior(name: str) -> Posterior | None:
-            mean = get(f"{name}.mean")
-            return None if mean is None else Posterior(mean, get(f"{name}.std"))
+    def posterior(name: str) -> Posterior | None:
+        mean = held.get(f"{name}.mean")
+        return None if mean is None else Posterior(mean, held.get(f"{name}.std"))
 
-        def view(name: str) -> View | None:
-            latents = posterior(f"{name}.latents")
-            return None if latents is None else View(latents, get(f"{name}.known"), said[name])
+    def view(name: str) -> View | None:
+        latents = posterior(f"{name}.latents")
+        return None if latents is None else View(latents, held[f"{name}.known"], said[name])
 
-        target, render = posterior("target"), view("render")
-        assert target is not None and render is not None, said
-        text = get("text")
-        return Example(
-            said["id"],
-            said["kind"],
-            target,
-            render,
-            posterior("reference"),
-            view("memory"),
-            empty if text is None else text,
-        )
+    target, render = posterior("target"), view("render")
+    assert target is not None and render is not None, said
+    reference, memory = posterior("reference"), view("memory")
+    return Example(said["id"], said["kind"], target, render, reference, memory, held["text"])
 
 
 def _write_file(
@@ -197,18 +190,6 @@ def _write_file(
                 said.append(about | {"render": example.render.seen, "memory": memory})
     with whole(path) as partial:
         save_file(kept, partial, {"examples": json.dumps(said)})
-
-
-def _same(out: Path, about: dict[str, Any]) -> None:
-    if not (out / ABOUT).exists():
-        return
-    old = read_about(out)
-    odd = sorted(key for key in old.keys() | about.keys() if old.get(key) != about.get(key))
-    if odd:
-        raise ValueError(
-            f"{out} holds latents made with other settings ({', '.join(odd)}); choose another "
-            "folder, or delete it."
-        )
 
 
 def _file(number: int) -> str:

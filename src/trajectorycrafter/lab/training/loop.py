@@ -2,9 +2,9 @@
 
 What is learned is an `Objective`; this file knows nothing of it but its parameters and its loss.
 
-The one thing a reader would get wrong: accelerate gets neither data loader nor scheduler. Batches
-and rates are functions of the step, so a checkpoint is weights, optimizer, average and torch's
-generators, and a run that goes on repeats the unbroken one exactly.
+Accelerate gets neither data loader nor scheduler: batches and rates are functions of the step, so a
+checkpoint is weights, optimizer, average and torch's generators, and a run that goes on repeats the
+unbroken one exactly.
 """
 
 import time
@@ -92,7 +92,6 @@ def learn(
         inputs: what the run reads and so must not replace.
         free: entries of the record that may change when a run goes on.
         resume: go on with the run in `out`, if there is one.
-        on_step: called with the number of steps done, after each.
 
     Raises:
         ValueError: `out` is taken, or the loss is not finite.
@@ -153,7 +152,11 @@ class Loop:
                 curve.add(line)
             self.accelerator.log({k: line[k] for k in ("loss", "grad_norm", "lr")}, step)
             share = self.objective.rate(step)
-            self._keep(step, last=share is None)
+            last, log = share is None, self.pace.log
+            if last or step % log.checkpoint_every == 0:
+                self.checkpoints.save(step)
+            if log.sample_every and (last or step % log.sample_every == 0):
+                self.objective.look(self, step)
             if on_step is not None:
                 on_step(step)
         bar.close()
@@ -188,9 +191,8 @@ class Loop:
                 f"The loss of step {step + 1} is {mean}; go on from the last checkpoint with a "
                 "lower learning rate, or look at the data."
             )
-        line = {"step": step + 1, "loss": mean, "grad_norm": norm}
-        line |= {"lr": self.pace.optimizer.lr * share}
-        line |= {"seconds": round(time.perf_counter() - began, 4)}
+        lr, seconds = self.pace.optimizer.lr * share, round(time.perf_counter() - began, 4)
+        line = {"step": step + 1, "loss": mean, "grad_norm": norm, "lr": lr, "seconds": seconds}
         return line | {name: float(value) for name, value in means.items()}
 
     def _clip(self, step: int) -> float:
@@ -198,14 +200,6 @@ class Loop:
         measured = self.accelerator.clip_grad_norm_(self.parameters, float("inf"))
         if measured is None:
             return 0.0
-        norm = float(measured)
-        limit = norm_limit(norm, step, self.pace.optimizer)
+        limit = norm_limit(norm := float(measured), step, self.pace.optimizer)
         self.accelerator.clip_grad_norm_(self.parameters, limit)
         return norm
-
-    def _keep(self, step: int, *, last: bool) -> None:
-        log = self.pace.log
-        if last or step % log.checkpoint_every == 0:
-            self.checkpoints.save(step)
-        if log.sample_every and (last or step % log.sample_every == 0):
-            self.objective.look(self, step)

@@ -1,7 +1,6 @@
 """LoRA fine-tuning of a transformer, in the files that diffusers' pipelines load.
 
-The one thing a reader would get wrong: adapters begin as nothing (B is zero), so an untrained one
-changes no number; and they must stand in the model before the optimizer is made.
+Adapters begin as nothing (B is zero), so an untrained one changes no number.
 """
 
 from pathlib import Path

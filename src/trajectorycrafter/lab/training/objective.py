@@ -1,7 +1,7 @@
 """The loss: what is drawn for a step, what the network must say, and how far off it is.
 
 The one thing a reader would get wrong: the autoencoder's scaling multiplies everything the network
-gets, the mask included, and the timestep that noises the latents is the one the network is told.
+gets, the mask included.
 
 Sources: CogVideoX-Fun's training of its inpainting model, to which the authors refer; v-prediction
 of Salimans & Ho 2022 (arXiv:2202.00512), zero terminal SNR of Lin et al. 2023 (arXiv:2305.08891).
@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...config.training import ObjectiveSettings
-from .examples import Example, View
+from .examples import Example
 from .seeds import happens, integer
 
 RELEASED_SCHEDULE = {
@@ -47,10 +47,10 @@ class Batch:
     timesteps: Int[Tensor, " B"]
     condition: Float[Tensor, "B f k h w"]
     """Mask and render, then mask and render of the second condition if there is one; scaled."""
-    reference: Float[Tensor, "B rf rc h w"] | None
     text: Float[Tensor, "B L e"]
     known: Float[Tensor, "B f 1 h w"]
     """Share that was seen, 0 to 1, unscaled."""
+    reference: Float[Tensor, "B rf rc h w"] | None = None
 
     @property
     def base(self) -> Float[Tensor, "B f c h w"]:
@@ -76,40 +76,31 @@ def draw_batch(
     Raises:
         ValueError: If the samples differ in size or length.
     """
-    _check_alike(examples)
+    shapes = {
+        (tuple(e.target.mean.shape), e.reference and tuple(e.reference.mean.shape))
+        for e in examples
+    }
+    if len(shapes) != 1:
+        raise ValueError(
+            f"Expected samples of one size and length in a batch, got latents {sorted(shapes)}; "
+            "use a batch of 1 (--batch 1 --accumulation N), or folders of one size."
+        )
     drawn = [_draw(e, empty_text, settings, scaling, generator) for e in examples]
-    stacked: dict[str, Any] = {name: _stack([d[name] for d in drawn]) for name in drawn[0]}
-    return Batch(**stacked)
+    return Batch(**{name: torch.stack([d[name] for d in drawn]) for name in drawn[0]})
 
 
-def clean_estimate(
-    output: Float[Tensor, "B f c h w"],
+def shift_and_scale(
     noisy: Float[Tensor, "B f c h w"],
     timesteps: Int[Tensor, " B"],
     base: Float[Tensor, "B f c h w"],
     schedule: Any,
     prediction: str,
-) -> Float[Tensor, "B f c h w"]:
-    """The clean latents that the network's output speaks of."""
+) -> tuple[Float[Tensor, "B f c h w"], Tensor | float]:
+    """What the network says of noisy latents: clean latents are shift + scale * output."""
     if prediction == "x0":
-        return base + output
+        return base, 1.0
     alpha, sigma = alpha_sigma(schedule, timesteps, noisy)
-    return alpha * noisy - sigma * output
-
-
-def network_target(
-    clean: Float[Tensor, "B f c h w"],
-    noisy: Float[Tensor, "B f c h w"],
-    timesteps: Int[Tensor, " B"],
-    base: Float[Tensor, "B f c h w"],
-    schedule: Any,
-    prediction: str,
-) -> Float[Tensor, "B f c h w"]:
-    """What the network must say of noisy latents so that `clean_estimate` gives `clean`."""
-    if prediction == "x0":
-        return clean - base
-    alpha, sigma = alpha_sigma(schedule, timesteps, noisy)
-    return (alpha * noisy - clean) / sigma
+    return alpha * noisy, -sigma
 
 
 def alpha_sigma(
@@ -139,10 +130,7 @@ def predict(
 
 
 def diffusion_loss(
-    model: Any,
-    batch: Batch,
-    schedule: Any,
-    settings: ObjectiveSettings,
+    model: Any, batch: Batch, schedule: Any, settings: ObjectiveSettings
 ) -> Float[Tensor, ""]:
     """Mean squared error, float32, of velocity or clean latents."""
     noisy = schedule.add_noise(batch.clean, batch.noise, batch.timesteps)
@@ -172,60 +160,35 @@ def _draw(
     settings: ObjectiveSettings,
     scaling: float,
     generator: torch.Generator,
-) -> dict[str, Tensor | None]:
+) -> dict[str, Tensor]:
+    """One sample's part of a batch. The order of the draws is part of what a seed means."""
     clean = example.target.draw(generator) * scaling
     noise = torch.randn(clean.shape, generator=generator).to(clean.device)
-    timestep = _timestep(settings.timesteps, generator)
+    if settings.timesteps == "uniform":
+        timestep = integer(LAST + 1, generator)
+    elif happens(0.5, generator):
+        timestep = LAST
+    else:
+        timestep = HIGH_FROM + integer(LAST + 1 - HIGH_FROM, generator)
     dropped = happens(settings.drop_condition, generator)
-    views = [example.render] + ([] if example.memory is None else [example.memory])
-    condition = torch.cat([_condition(v, settings, scaling, generator) for v in views], dim=1)
-    reference = None
-    if example.reference is not None:
-        reference = example.reference.draw(generator) * scaling
-        reference = reference * (not happens(settings.drop_reference, generator))
-    without_text = happens(settings.drop_text, generator)
-    return {
+    views = []
+    for view in (example.render, example.memory):
+        if view is not None:
+            latents = view.latents.draw(generator)
+            both = torch.cat([view.known.to(latents), latents], dim=1) * scaling
+            if not view.seen:
+                # Mostly zeros, which is how inference says that nothing was seen; sometimes black.
+                both = both * (not happens(settings.drop_all_hole, generator))
+            views.append(both)
+    drawn = {
         "clean": clean,
         "noise": noise,
         "timesteps": torch.tensor(timestep, device=clean.device),
-        "condition": condition * (not dropped),
-        "reference": reference,
-        "text": (empty_text if without_text else example.text).to(clean.device, torch.float32),
+        "condition": torch.cat(views, dim=1) * (not dropped),
         "known": example.render.known.to(torch.float32),
     }
-
-
-def _timestep(kind: str, generator: torch.Generator) -> int:
-    if kind == "uniform":
-        return integer(LAST + 1, generator)
-    if happens(0.5, generator):
-        return LAST
-    return HIGH_FROM + integer(LAST + 1 - HIGH_FROM, generator)
-
-
-def _condition(
-    view: View, settings: ObjectiveSettings, scaling: float, generator: torch.Generator
-) -> Float[Tensor, "f k h w"]:
-    latents = view.latents.draw(generator)
-    both = torch.cat([view.known.to(latents), latents], dim=1) * scaling
-    if view.seen:
-        return both
-    # Mostly zeros, which is how inference says that nothing was seen; sometimes plain black.
-    return both * (not happens(settings.drop_all_hole, generator))
-
-
-def _stack(items: list[Tensor | None]) -> Tensor | None:
-    tensors = [item for item in items if item is not None]
-    return torch.stack(tensors) if tensors else None
-
-
-def _check_alike(examples: Sequence[Example]) -> None:
-    shapes = {
-        (tuple(e.target.mean.shape), e.reference and tuple(e.reference.mean.shape))
-        for e in examples
-    }
-    if len(shapes) != 1:
-        raise ValueError(
-            f"Expected samples of one size and length in a batch, got latents {sorted(shapes)}; "
-            "use a batch of 1 (--batch 1 --accumulation N), or folders of one size."
-        )
+    if example.reference is not None:
+        reference = example.reference.draw(generator) * scaling
+        drawn["reference"] = reference * (not happens(settings.drop_reference, generator))
+    text = empty_text if happens(settings.drop_text, generator) else example.text
+    return drawn | {"text": text.to(clean.device, torch.float32)}

@@ -1,7 +1,6 @@
 """Optimizers, their rates over the steps, and the limit on gradients.
 
-The one thing a reader would get wrong: rates are a function of the step, not a scheduler with a
-state, so nothing about them is saved or can be lost.
+Rates are a function of the step, not a scheduler with a state that would have to be saved.
 """
 
 from collections.abc import Callable, Mapping
@@ -64,7 +63,7 @@ def norm_limit(norm: float, step: int, settings: OptimizerSettings) -> float:
     return limit / min(excess, 10.0) if excess > 5 and step > settings.clip_steps else limit
 
 
-def orthogonalised(matrix: Float[Tensor, "n m"], iterations: int = 5) -> Float[Tensor, "n m"]:
+def orthogonalized(matrix: Float[Tensor, "n m"], iterations: int = 5) -> Float[Tensor, "n m"]:
     """Roughly the nearest matrix whose singular values are all 1.
 
     Newton-Schulz iteration of degree 5 with the coefficients of Jordan et al. 2024
@@ -82,12 +81,9 @@ def orthogonalised(matrix: Float[Tensor, "n m"], iterations: int = 5) -> Float[T
 # torch.optim.Muon always orthogonalizes in bfloat16, which costs small models precision and is
 # hundreds of times slower on CPUs without bfloat16 units. This one is as precise as the run is.
 class Muon(Optimizer):
-    """Momentum whose step is orthogonalised (Jordan et al. 2024), for matrices only, float32.
+    """Nesterov momentum whose step is orthogonalized (Jordan et al. 2024); weight decay as AdamW's.
 
-    Args:
-        lr: Learning rate.
-        weight_decay: Decoupled, as in AdamW.
-        momentum: Of the (Nesterov) momentum.
+    For matrices only.
     """
 
     def __init__(
@@ -100,8 +96,7 @@ class Muon(Optimizer):
         super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """One step along the orthogonalised momentum."""
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
         loss = None if closure is None else closure()
         for group in self.param_groups:
             for p in group["params"]:
@@ -111,7 +106,7 @@ class Muon(Optimizer):
                 if not state:
                     state["momentum"] = torch.zeros_like(p)
                 momentum = state["momentum"].lerp_(p.grad, 1 - group["momentum"])
-                direction = orthogonalised(p.grad.lerp(momentum, group["momentum"]))
+                direction = orthogonalized(p.grad.lerp(momentum, group["momentum"]))
                 # Tall matrices move more, so that outputs of all shapes change alike.
                 scale = max(1.0, p.shape[0] / p.shape[1]) ** 0.5
                 p.mul_(1 - group["lr"] * group["weight_decay"])

@@ -1,8 +1,8 @@
 """What stands around the transformer in training: autoencoder and text.
 
-The one thing a reader would get wrong: the trainer needs of an autoencoder only diffusers'
-interface (`encode(x).latent_dist` with `mode()` and `std`, `decode(z).sample`, and in `config`
-`scaling_factor`, `block_out_channels`, `temporal_compression_ratio`), and text may be constant.
+An autoencoder needs only diffusers' interface: `encode(x).latent_dist` with `mode()` and `std`,
+`decode(z).sample`, and in `config` `scaling_factor`, `block_out_channels` and
+`temporal_compression_ratio`.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ from ...runtime.machine import pick_dtype
 from ...runtime.plugins import load_plugin
 from .examples import Embed
 
-TINY_AUTOENCODER = {
+TINY_AUTOENCODER: dict[str, Any] = {
     "block_out_channels": (8, 8, 16, 16),
     "latent_channels": 4,
     "layers_per_block": 1,
@@ -41,11 +41,15 @@ def load_autoencoder(settings: ModelSettings, device: torch.device) -> Any:
         ValueError: If it is a plug-in that cannot be loaded.
     """
     name = settings.autoencoder
+    vae: Any
     if name == "tiny":
-        vae = _tiny()
+        # Random but fixed weights: it codes, badly, in milliseconds.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            vae = AutoencoderKLCogVideoX(**TINY_AUTOENCODER)
     elif ":" in name and not Path(name).exists():
         made = load_plugin(name, "autoencoder", ("released", "tiny", "module:attribute"))
-        vae: Any = made if isinstance(made, nn.Module) else made()
+        vae = made if isinstance(made, nn.Module) else made()
     else:
         vae = _stored(name, settings, device)
     vae.num_sample_frames_batch_size = ENCODE_BATCH_FRAMES
@@ -86,10 +90,3 @@ def _stored(name: str, settings: ModelSettings, device: torch.device) -> Any:
         return SpaceToDepthCodec.from_pretrained(folder, torch_dtype=torch.float32)
     vae: Any = AutoencoderKLCogVideoX.from_pretrained(folder, use_safetensors=True)
     return vae.to(dtype=pick_dtype("auto", device))
-
-
-def _tiny() -> AutoencoderKLCogVideoX:
-    """A small autoencoder of random but fixed weights: it codes, badly, in milliseconds."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return AutoencoderKLCogVideoX(**TINY_AUTOENCODER)

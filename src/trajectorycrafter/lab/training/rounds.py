@@ -1,7 +1,7 @@
 """Distillation from many steps to few: one run after another, each the next one's teacher.
 
-The one thing a reader would get wrong: only the first round's teacher is guided; every later
-teacher is a student that has taken the guidance in, and guiding it again would count it twice.
+Only the first round's teacher is guided: every later one is a student that has taken the guidance
+in, and guiding it again would count it twice.
 """
 
 from dataclasses import replace
@@ -31,8 +31,6 @@ def distill(
         out: Folder of the rounds, `steps-16`, `steps-8`, ...
         steps: Of the first teacher, then of each round's student; each divides the one before.
         guidance: Of the first teacher.
-        resume: Go on with the round that was stopped.
-        overwrite: Replace earlier rounds.
 
     Raises:
         ValueError: If steps do not divide, or a round is there and neither `resume` nor
@@ -47,8 +45,7 @@ def distill(
     for chosen in rounds:
         settings = distilled(base, replace(chosen, teacher=teacher))
         folder = Path(out) / f"steps-{chosen.student_steps}"
-        whole = resume and (folder / MODEL).exists()
-        if not whole:
+        if not (resume and (folder / MODEL).exists()):
             train(settings, folder, resume=resume, overwrite=overwrite)
         teacher = str(folder / MODEL)
     return Path(teacher)

@@ -1,8 +1,4 @@
-"""The folder of a training run: its settings, its loss curve, and who may write there.
-
-The one thing a reader would get wrong: the curve has one line a step. When a stopped run goes on
-from its last checkpoint, the lines after that step are removed and made again.
-"""
+"""The folder of a training run: its settings, its loss curve, and who may write there."""
 
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -47,7 +43,7 @@ def claim_run(
 
 
 def open_curve(out: Path, step: int) -> JsonLines:
-    """The loss curve, with the lines of the first `step` steps."""
+    """The loss curve, one line a step, without those after `step`, which are made again."""
     curve = JsonLines(out / CURVE)
     curve.keep([line for line in curve.read() if line["step"] <= step])
     return curve

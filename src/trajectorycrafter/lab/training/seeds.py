@@ -1,8 +1,7 @@
 """Generators for every draw of training, from words instead of from a running state.
 
-The one thing a reader would get wrong: no generator lives longer than its one use. What a step
-draws depends on the run's seed, the step, the batch and the rank alone, so a run that was killed
-goes on exactly, and nothing else that draws can shift it.
+No generator lives longer than its one use: what a step draws depends on the run's seed, the step,
+the batch and the rank alone, so a run that was killed goes on exactly.
 """
 
 import hashlib

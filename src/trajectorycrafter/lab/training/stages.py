@@ -2,10 +2,11 @@
 
 The one thing a reader would get wrong: the base model has no reference branch, so a first stage
 makes one, leaves it alone, and saves it; its `to_out` is zero, so the second stage begins with
-exactly what the first one learnt. (The released class does not do so, and its second stage begins
+exactly what the first one learned. (The released class does not do so, and its second stage begins
 with a jump.)
 """
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def build_model(settings: ModelSettings, seed: int = 0) -> DualStreamTransformer
         FileNotFoundError: If `start` has no weights.
         ValueError: If they do not fit; names what does not.
     """
-    # Initialisation draws from the global generator, which is put back afterwards.
+    # Initialization draws from the global generator, which is put back afterwards.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = DualStreamTransformer(**_arguments(settings))
@@ -54,13 +55,11 @@ def choose_trained(model: nn.Module, settings: TrainSettings) -> dict[str, nn.Pa
     Raises:
         ValueError: If none is left.
     """
-    chosen = {}
+    chosen: dict[str, nn.Parameter] = {}
     for name, parameter in model.named_parameters():
-        moves = name.startswith(settings.trains)
-        if not settings.reference and name.startswith(REFERENCE):
-            moves = False
-        parameter.requires_grad_(moves)
-        if moves:
+        rests = name.startswith(REFERENCE) and not settings.reference
+        parameter.requires_grad_(name.startswith(settings.trains) and not rests)
+        if parameter.requires_grad:
             chosen[name] = parameter
     if not chosen:
         raise ValueError(
@@ -75,7 +74,7 @@ def _arguments(settings: ModelSettings) -> dict[str, Any]:
         return settings.transformer
     folder = model_folder(settings.start, settings.subfolder)
     config: Any = DualStreamTransformer.load_config(folder)
-    known = DualStreamTransformer._get_init_keys(DualStreamTransformer)
+    known = inspect.signature(DualStreamTransformer).parameters
     return {k: v for k, v in config.items() if k in known} | settings.transformer
 
 
@@ -87,21 +86,15 @@ def _copy_weights(folder: Path, model: nn.Module) -> set[str]:
         with safe_open(path, framework="pt") as file:
             names = file.keys()
             found |= {name: tuple(file.get_slice(name).get_shape()) for name in names}
-    _check(folder, {name: tuple(w.shape) for name, w in wanted.items()}, found)
-    for path in paths:
-        for name, weight in load_file(path).items():
-            if name in wanted:
-                wanted[name].copy_(weight)
-    return set(found)
-
-
-def _check(
-    folder: Path, wanted: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]
-) -> None:
     odd = [name for name in wanted.keys() ^ found.keys() if not name.startswith(REFERENCE)]
-    odd += [name for name in wanted.keys() & found.keys() if wanted[name] != found[name]]
+    odd += [n for n in wanted.keys() & found.keys() if tuple(wanted[n].shape) != found[n]]
     if odd:
         raise ValueError(
             f"The weights in {folder} do not fit the wanted transformer. Missing, unexpected or of "
             f"another shape: {', '.join(sorted(odd))}. Change the transformer's settings or start."
         )
+    for path in paths:
+        for name, weight in load_file(path).items():
+            if name in wanted:
+                wanted[name].copy_(weight)
+    return set(found)

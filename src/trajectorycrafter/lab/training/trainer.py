@@ -3,8 +3,8 @@
 Single process, DDP, FSDP2 or DeepSpeed is accelerate's matter and its configuration's (`recipes/`):
 `accelerate launch --config_file recipes/5b_fsdp2.yaml $(which trajectorycrafter) train ...`.
 
-The one thing a reader would get wrong: samples are split by rank where they are read, and draws are
-functions of the step, so nothing of the data is in a checkpoint.
+Samples are split by rank where they are read, and draws are functions of the step, so nothing of
+the data is in a checkpoint.
 """
 
 import importlib.util
@@ -19,10 +19,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ...config.serialization import to_json
 from ...config.training import MAY_CHANGE, TrainSettings
 from ...geometry.frames import moved
-from ...runtime.files import whole
+from ...runtime.files import to_json, whole
 from ..samples import SampleDataset
 from . import run_folder
 from .checkpointing import SHARDED, write_weights
@@ -59,8 +58,7 @@ def train(
             `tensorboard`, and in the end `model` (and `model-ema`). All are in `.partial` inside it
             until the run is done.
         resume: Go on with the run in `out`, if there is one.
-        overwrite: Replace the run in `out`.
-        on_step: Told the number of steps done, after each.
+        on_step: Called with the number of steps done, after each.
 
     Raises:
         ValueError: If `out` holds a run and neither `resume` nor `overwrite` is given; if
@@ -96,17 +94,15 @@ def open_stream(settings: TrainSettings, rank: int, world_size: int) -> Any:
     """The `SampleDataset` of one rank, or the `LatentDataset` of the same samples."""
     data = settings.data
     given = {"dynamic": data.dynamic, "static": data.static}
-    kinds: Any = {kind: share for kind, share in given.items() if share}
-    stream: dict[str, Any] = {
-        "kinds": kinds or None,
-        "seed": settings.seed,
-        "rank": rank,
-        "world_size": world_size,
-        "batch": data.batch,
-    }
-    if data.latents:
-        return LatentDataset(data.latents, **stream)
-    return SampleDataset(data.samples, **stream)
+    stream: Any = LatentDataset if data.latents else SampleDataset
+    return stream(
+        data.latents or data.samples,
+        kinds={kind: share for kind, share in given.items() if share} or None,
+        seed=settings.seed,
+        rank=rank,
+        world_size=world_size,
+        batch=data.batch,
+    )
 
 
 class Diffusion:
@@ -120,7 +116,9 @@ class Diffusion:
         if settings.model.gradient_checkpointing:
             self.model.enable_gradient_checkpointing()
         if settings.lora:
-            self.trained = add_lora(self.model, settings.lora)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(settings.seed)
+                self.trained = add_lora(self.model, settings.lora)
         else:
             self.trained = choose_trained(self.model, settings)
         self.encoder = None
@@ -166,7 +164,11 @@ class Diffusion:
     @torch.no_grad()
     def look(self, loop: Loop, step: int) -> None:
         """The same samples, made by the averaged weights. All ranks take part in the forward."""
-        self._shown = self._shown or self._choose_shown()
+        if not self._shown:
+            stream = iter(open_stream(self.settings, 0, 1))
+            count, seed = self.settings.log.sample_count, self.settings.seed
+            generators = [seeded("shown", seed, i) for i in range(count)]
+            self._shown = [self._batch([next(stream)], draws) for draws in generators]
         self.model.eval()
         with loop.averaged():
             made = [self._make(batch) for batch in self._shown]
@@ -210,11 +212,6 @@ class Diffusion:
         kind = objective.prediction
         clean = guided(self.model, batch, self.texts["negative"], 1.0, self.schedule, kind)
         return denoise(clean, batch.noise, steps, self.schedule)
-
-    def _choose_shown(self) -> list[Batch]:
-        stream = iter(open_stream(self.settings, 0, 1))
-        count, seed = self.settings.log.sample_count, self.settings.seed
-        return [self._batch([next(stream)], seeded("shown", seed, i)) for i in range(count)]
 
 
 def _check(settings: TrainSettings) -> None:

@@ -1,8 +1,7 @@
 """The iPhone benchmark: finished videos of any method against what held-out cameras filmed.
 
-Every paper measures it in its own way, and the numbers do not compare: the same released system got
-14.24, 14.13, 13.82, 13.06 and 13.00 dB. A `Protocol` names each choice; `PROTOCOLS` holds those of
-the papers, as far as they are known.
+A `Protocol` names each choice behind a number; `PROTOCOLS` holds those of the papers, as far as
+they are known.
 
 The one thing a reader would get wrong: the published TrajectoryCrafter numbers (14.24 dB) count all
 pixels, those of Shape of Motion and DyCheck only what the source clip has seen. Never put a `none`
@@ -55,11 +54,9 @@ def evaluate_iphone(
     A stopped run goes on from `out/entries.jsonl`; delete that file to score changed videos again.
 
     Args:
-        data: the scenes, in any of the layouts of `layouts`.
         results: folders of methods (`<folder>/<method>/<scene>/<camera>.mp4`) or of one method;
             see `find_result`.
-        weights: of LPIPS, see `perceptual.load_lpips`; without them its columns are left out and
-            `about` says so.
+        weights: of LPIPS; without them its columns are left out and `about` says so.
         media: also write what was compared into `out/media`, for the report.
 
     Raises:
@@ -72,7 +69,7 @@ def evaluate_iphone(
     methods = _methods([results] if isinstance(results, Path) else results, scenes)
     metrics, notes = _metrics(protocol, weights)
     log = EntryLog(out / "entries.jsonl")
-    # An entry from before the weights were there lacks their columns and is made again.
+    # An entry from before the weights were there lacks their columns, so it is scored again.
     wanted = {metric.name for metric in metrics}
     done = {e.key for e in log.entries if e.error is None and wanted <= e.values.keys()}
     group = {"protocol": protocol.name}
@@ -93,7 +90,7 @@ def evaluate_iphone(
     about = {
         "data": str(data),
         "results": {row: str(folder) for row, folder in methods.items()},
-        "protocol": asdict(protocol),
+        "protocol": {"source" if k == "origin" else k: v for k, v in asdict(protocol).items()},
         "notes": notes,
         "mean over scenes": _by_frame(entries, metrics, scenes=True),
         "mean over frames": _by_frame(entries, metrics, scenes=False),
@@ -181,8 +178,10 @@ def _scored(
     metrics: list[Metric],
     out: Path | None,
 ) -> Entry:
-    """The entry with its values, and with the files of what was compared if `out` is given; or with
-    the reason why there are none."""
+    """The entry with its values, or with the reason why there are none.
+
+    If `out` is given, what was compared is written there, too.
+    """
     try:
         if isinstance(view, Exception):
             raise view
@@ -232,9 +231,6 @@ def compared(
 ) -> tuple[Float[Tensor, "T 3 H W"], Float[Tensor, "T 3 H W"], Bool[Tensor, "T 1 H W"] | None]:
     """Made and true frames at the protocol's size, and which pixels count (None: all).
 
-    Args:
-        made: one frame for each of the chosen target frames.
-
     Raises:
         ValueError: the protocol wants co-visible masks and the data has none.
     """
@@ -265,9 +261,8 @@ def _by_frame(
 ) -> dict[str, dict[str, float]]:
     """Means by row and metric in which every frame counts the same.
 
-    Args:
-        scenes: within each scene first and then over scenes, as Shape of Motion has it; else over
-            all frames, as CogNVS has it.
+    Within each scene first and then over `scenes`, as Shape of Motion has it; else over all frames,
+    as CogNVS has it.
     """
     found: dict[str, dict[str, float]] = {}
     for row, metric in product(dict.fromkeys(e.row for e in entries), metrics):
@@ -302,7 +297,7 @@ def redirect_iphone(
     has a gap, its nearest frame in time says where it stood. What is there already is kept.
 
     Args:
-        model: what completes the render, by name or as an object; default: the settings'.
+        model: what completes the render; default: the settings'.
         size: height and width of the made frames; default: the protocol's, and the released model's
             where the protocol compares upright pictures but makes them otherwise.
 

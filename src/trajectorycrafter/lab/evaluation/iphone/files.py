@@ -1,7 +1,7 @@
 """Pictures, masks and depth of the iPhone benchmark, decoded when asked for.
 
-The one thing a reader would get wrong: depth comes in three encodings (LiDAR metres, inverse depth,
-float16 bits in a png); all leave here as distances in scene units.
+Depth comes in three encodings (LiDAR meters, inverse depth, float16 bits in a png); all leave here
+as distances in scene units.
 """
 
 import json
@@ -48,10 +48,8 @@ class StoredFrames:
             FileNotFoundError: a frame that is not there.
             ValueError: frames of different sizes.
         """
-        frames = (
-            torch.from_numpy(_stacked(self.files, which, _rgb)).permute(0, 3, 1, 2).contiguous()
-        )
-        return Video(frames.float() / 255, self.fps)
+        frames = torch.from_numpy(_stacked(self.files, which, _rgb)).permute(0, 3, 1, 2)
+        return Video(frames.contiguous().float() / 255, self.fps)
 
 
 @dataclass(frozen=True)
@@ -61,11 +59,7 @@ class Masks:
     files: tuple[Path, ...]
 
     def read(self, which: Sequence[int] | None = None) -> Bool[Tensor, "T 1 H W"]:
-        """True where co-visible.
-
-        Raises:
-            FileNotFoundError: a mask that is not there.
-        """
+        """True where co-visible. Raises FileNotFoundError for a mask that is not there."""
         # Written as 255, documented as 1.
         return torch.from_numpy(_stacked(self.files, which, _rgb)[..., 0] > 0)[:, None]
 
@@ -92,10 +86,10 @@ class DepthMaps:
 
 
 def _lidar(path: Path) -> np.ndarray:
-    """Metres; 0 where the sensor saw nothing.
+    """Meters; 0 where the sensor saw nothing.
 
-    DATASETS.md says millimetres, but the code that wrote the files cuts them at 3 and unprojects
-    them with cameras in metres. A map with hundreds of units is taken at the document's word.
+    DATASETS.md says millimeters, but the code that wrote the files cuts them at 3 and unprojects
+    them with cameras in meters. A map with hundreds of units is taken at the document's word.
     """
     depth = _map(path)
     return depth / 1000 if depth.max(initial=0) > 100 else depth

@@ -22,9 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ....geometry.cameras import Cameras, check_cameras
+from ....geometry.cameras import Cameras, check_cameras, rigid_inverse
 from ....geometry.trajectory_files import colmap
-from ....geometry.transforms import rigid_inverse
 from .files import DepthKind, DepthMaps, Masks, StoredFrames, float16, read_json, read_npy
 
 Layout = Literal["dycheck", "som", "camdirector"]
@@ -57,7 +56,7 @@ class BenchmarkScene:
     pictures: StoredFrames
     """The source clip."""
     cameras: Cameras
-    """One per source frame; metres with `dycheck` and `som`."""
+    """One per source frame; meters with `dycheck` and `som`."""
     targets: tuple[TargetView, ...]
     """First camera first."""
     depths: dict[DepthKind, DepthMaps] = field(default_factory=dict)
@@ -92,7 +91,7 @@ def load_scene(folder: Path, factor: int = 1, layout: Layout | None = None) -> B
             or Shape of Motion's before DyCheck's.
 
     Raises:
-        FileNotFoundError: a file that the layout needs is not there.
+        FileNotFoundError: a file that the layout needs is missing.
         ValueError: a folder of no known or of another layout, or files that do not fit together.
     """
     layouts = _layouts(folder)
@@ -126,7 +125,7 @@ def _load_dycheck(folder: Path, factor: int, layout: Layout) -> BenchmarkScene:
             f"{[name for name, _, _ in source[:3]]} ... ({len(source)} frames)."
         )
     som = folder / "flow3d_preprocessed"
-    # COLMAP's unit is arbitrary; scale.npy says how many metres it is.
+    # COLMAP's unit is arbitrary; scale.npy says how many meters it is.
     scale = float(read_npy(som / "colmap" / "scale.npy").item()) if layout == "som" else 1.0
     read = _colmap_cameras(som / "colmap" / "sparse", scale) if layout == "som" else None
 
@@ -182,8 +181,7 @@ def _ids(folder: Path, split: str) -> list[tuple[str, int, int]]:
 
 
 def _camera_files(files: list[Path]) -> Cameras:
-    """DyCheck's camera files: OpenCV axes, `orientation` turns the world into the camera, pixel
-    centres at +0.5."""
+    """DyCheck's files: OpenCV axes, `orientation` turns the world into the camera, centers +0.5."""
     matrices, lenses, sizes = [], [], set()
     for path in files:
         value = read_json(path)
@@ -209,12 +207,12 @@ def _camera_files(files: list[Path]) -> Cameras:
 
 
 def _colmap_cameras(folder: Path, scale: float) -> Callable[[list[str]], Cameras]:
-    """A lookup of COLMAP cameras by frame name, their world in metres."""
+    """A lookup of COLMAP cameras by frame name, their world in meters."""
     if not folder.is_dir():
         raise FileNotFoundError(f"No COLMAP model {folder}; Shape of Motion's data has it there.")
     recorded = colmap.read(folder)
-    # The frames' names in the order of `colmap.read`, by name. A name ends its line in text and has
-    # a zero byte behind it in binary.
+    # The frames' names in the order of `colmap.read`, by name. A name ends its line in text and is
+    # followed by a zero byte in binary.
     files = [p for n in ("images.bin", "images.txt") for p in sorted(folder.rglob(n))]
     found = re.findall(rb"(\d+_\d+)\.png(?=\0|\s*\n)", files[0].read_bytes())
     names = sorted(name.decode() for name in found)

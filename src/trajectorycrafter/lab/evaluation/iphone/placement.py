@@ -82,7 +82,7 @@ class Placement:
 
 
 def resized(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Colours with an antialiased bilinear filter, masks and doubles by the nearest pixel."""
+    """Colors with an antialiased bilinear filter, masks and doubles by the nearest pixel."""
     if tuple(x.shape[2:]) == tuple(size):
         return x
     if x.dtype == torch.float32:

@@ -40,11 +40,7 @@ COMMON = ("psnr", "ssim", "lpips_alex", "lpips_vgg", "dino")
 
 @dataclass(frozen=True)
 class Protocol:
-    """All choices behind a number on the iPhone benchmark.
-
-    Raises:
-        ValueError: a metric that is unknown or not made frame by frame, numbers below 1.
-    """
+    """All choices behind a number on the iPhone benchmark."""
 
     name: str
     origin: str
@@ -72,6 +68,7 @@ class Protocol:
     metrics: tuple[str, ...] = COMMON
 
     def __post_init__(self) -> None:
+        """Raises ValueError for metrics that are unknown or not by frame, and numbers below 1."""
         known = [*METRICS, *LPIPS]
         for metric in self.metrics:
             if metric in NOT_BY_FRAME or metric not in known:
@@ -96,24 +93,36 @@ _COGNVS = ("psnr", "ssim_uniform7", "lpips_alex", "dino")
 _CAMDIRECTOR = ("psnr_som", "lpips_alex_som", "dino")
 _MULTI_CAMERA = ("apple", "block", "paper-windmill", "space-out", "spin", "teddy", "wheel")
 
-# fmt: off
-PROTOCOLS: dict[str, Protocol] = {
-    p.name: p
-    for p in (
-        Protocol("tc-paper", "TrajectoryCrafter Tab. 1: five scenes, first camera, no mask named; guessed: size, stretching (its code stretches all clips), first 49 frames", resolution="model"),  # noqa: E501
-        Protocol("tc-rotate", "as tc-paper, frames turned as in the fork alekseizhuravlev/TrajectoryCrafter", resolution="model", orientation="rotate"),  # noqa: E501
-        Protocol("som-masked", "vye16/shape-of-motion scripts/evaluate_iphone.py", mask="covisible", cameras="both", frames=None, metrics=_SOM),  # noqa: E501
-        Protocol("dycheck-masked", "KAIR-BAIR/dycheck core/tasks/novel_view.py at factor 2; its own cameras", mask="covisible", resolution="half", cameras="both", depth="lidar", frames=None, layout="dycheck", scenes=_MULTI_CAMERA, metrics=_DYCHECK),  # noqa: E501
-        Protocol("cognvs", "CogNVS eval: skimage PSNR and SSIM, LPIPS on AlexNet; it also fits the target camera at test time", cameras="both", frames=None, metrics=_COGNVS),  # noqa: E501
-        Protocol("cognvs-360p", "as cognvs, its option 360p", resolution="half", cameras="both", frames=None, metrics=_COGNVS),  # noqa: E501
-        Protocol("camdirector", "CamDirector compute_metrics.py, first 41 frames of every second; guessed: that the 41 are counted after", resolution="native", depth="camdirector", frames=41, step=2, metrics=_CAMDIRECTOR),  # noqa: E501
-        Protocol("camdirector-all", "CamDirector compute_metrics.py, all frames (every second one)", resolution="native", depth="camdirector", frames=None, step=2, metrics=_CAMDIRECTOR),  # noqa: E501
-        Protocol("vista4d", "Vista4D, full frame at 672x384; guessed: camera, cropping, first 49 frames", resolution="model", orientation="crop"),  # noqa: E501
-        Protocol("vista4d-masked", "as vista4d, masked", mask="covisible", resolution="model", orientation="crop"),  # noqa: E501
-        Protocol("scaling4d", "Scaling4D, 480x480, 49 frames; guessed: camera, cropping", resolution="square", orientation="crop"),  # noqa: E501
-    )
-}
-# fmt: on
+PROTOCOLS = {protocol.name: protocol for protocol in [
+    Protocol("tc-paper", "TrajectoryCrafter Tab. 1: five scenes, first camera, no mask named; "
+             "guessed: size, stretching (its code stretches all clips), first 49 frames",
+             resolution="model"),
+    Protocol("tc-rotate",
+             "as tc-paper, frames turned as in the fork alekseizhuravlev/TrajectoryCrafter",
+             resolution="model", orientation="rotate"),
+    Protocol("som-masked", "vye16/shape-of-motion scripts/evaluate_iphone.py",
+             mask="covisible", cameras="both", frames=None, metrics=_SOM),
+    Protocol("dycheck-masked",
+             "KAIR-BAIR/dycheck core/tasks/novel_view.py at factor 2; its own cameras",
+             mask="covisible", resolution="half", cameras="both", depth="lidar", frames=None,
+             layout="dycheck", scenes=_MULTI_CAMERA, metrics=_DYCHECK),
+    Protocol("cognvs", "CogNVS eval: skimage PSNR and SSIM, LPIPS on AlexNet; it also fits the "
+             "target camera at test time", cameras="both", frames=None, metrics=_COGNVS),
+    Protocol("cognvs-360p", "as cognvs, its option 360p",
+             resolution="half", cameras="both", frames=None, metrics=_COGNVS),
+    Protocol("camdirector", "CamDirector compute_metrics.py, first 41 frames of every second; "
+             "guessed: that the 41 are counted after", resolution="native", depth="camdirector",
+             frames=41, step=2, metrics=_CAMDIRECTOR),
+    Protocol("camdirector-all", "CamDirector compute_metrics.py, all frames (every second one)",
+             resolution="native", depth="camdirector", frames=None, step=2, metrics=_CAMDIRECTOR),
+    Protocol("vista4d",
+             "Vista4D, full frame at 672x384; guessed: camera, cropping, first 49 frames",
+             resolution="model", orientation="crop"),
+    Protocol("vista4d-masked", "as vista4d, masked",
+             mask="covisible", resolution="model", orientation="crop"),
+    Protocol("scaling4d", "Scaling4D, 480x480, 49 frames; guessed: camera, cropping",
+             resolution="square", orientation="crop"),
+]}  # fmt: skip
 
 
 def varied(protocol: Protocol, **axes: Any) -> Protocol:
@@ -186,7 +195,7 @@ FRAMES = Column("frames", "Frames", "neither", "Target frames that were scored."
 
 def quoted_for(protocol: Protocol) -> list[Quoted]:
     """The quoted rows that count the same pixels, their keys those of the protocol's columns."""
-    rename = {kind: next((m for m in protocol.metrics if m.startswith(kind)), kind)
-              for kind in ("psnr", "ssim")}  # fmt: skip
+    kinds = ("psnr", "ssim")
+    rename = {k: next((m for m in protocol.metrics if m.startswith(k)), k) for k in kinds}
     rows = _COVISIBLE if protocol.mask == "covisible" else _FULL
     return [replace(r, values={rename.get(k, k): v for k, v in r.values.items()}) for r in rows]

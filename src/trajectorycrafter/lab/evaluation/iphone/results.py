@@ -24,19 +24,17 @@ def find_result(folder: Path, scene: str, camera: str, first: bool) -> list[Path
     ]
     patterns = [*(f"{p}.mp4" for p in places), *named, *(f"{p}/*.png" for p in places)]
     for pattern in [*patterns, f"*{scene}_*cam{camera}.mp4"]:
-        files = [path for path in folder.glob(pattern) if _may_be(path, camera)]
+        files = []
+        for path in folder.glob(pattern):
+            # A frame's name may say that another camera has seen it.
+            seen_by = re.fullmatch(r"(\d+)_\d+", path.stem) if path.suffix == ".png" else None
+            files += [path] if seen_by is None or seen_by[1] == camera else []
         if files:
             return sorted(files, key=_number)
     raise FileNotFoundError(
         f"No result for {scene}, camera {camera}, in {folder}; expected {places[0]}.mp4, "
         f"{places[1]}.mp4 or a folder of PNGs of that name."
     )
-
-
-def _may_be(path: Path, camera: str) -> bool:
-    """Whether a frame's name does not say that another camera has seen it."""
-    named = re.fullmatch(r"(\d+)_\d+", path.stem)
-    return named is None or path.suffix != ".png" or named[1] == camera
 
 
 def _number(path: Path) -> int:
@@ -51,7 +49,7 @@ def partners(files: list[Path], made: int, clip: list[int], wanted: list[int]) -
     wanted moment, or one for each source frame of the clip.
 
     Args:
-        made: number of made frames.
+        made: number of frames.
         clip, wanted: moments that the method was given, and those that are scored.
 
     Raises:

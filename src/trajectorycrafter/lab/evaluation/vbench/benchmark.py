@@ -11,9 +11,10 @@ be computed is left out, and the report says so; see docs/reference/vbench.md.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,26 +74,17 @@ MIN_FRAMES = 3
 """Motion smoothness interpolates between frames 0 and 2."""
 
 
-@dataclass(frozen=True)
-class ShotMove:
-    """One of the camera moves that every clip is re-shot with."""
-
-    name: str
-    """A preset of `trajectorycrafter redirect --camera`, and the end of the video's name."""
-    amount: float
-    """In the preset's own unit: degrees for orbits, fractions of the radius for dollies."""
-
-
-VBENCH_TRAJECTORIES = (
-    ShotMove("orbit-left", 20.0),
-    ShotMove("orbit-right", 20.0),
-    ShotMove("orbit-up", 15.0),
-    ShotMove("orbit-down", 10.0),
-    ShotMove("dolly-in", 0.3),
-    ShotMove("dolly-out", 0.3),
-)
-"""Six moves a clip, as in Sec. 4.3. The paper does not say which: these are our choice, well inside
-the ranges that the released system documents."""
+VBENCH_TRAJECTORIES = {
+    "orbit-left": 20.0,
+    "orbit-right": 20.0,
+    "orbit-up": 15.0,
+    "orbit-down": 10.0,
+    "dolly-in": 0.3,
+    "dolly-out": 0.3,
+}
+"""Presets of `trajectorycrafter redirect --camera` with their amounts: degrees for orbits, shares
+of the radius for dollies. Six moves a clip, as in Sec. 4.3. The paper does not say which: these are
+our choice, well inside the ranges that the released system documents."""
 
 
 def vbench_jobs(
@@ -100,12 +92,11 @@ def vbench_jobs(
 ) -> list[dict[str, str]]:
     """A manifest of Sec. 4.3: every clip with each of `VBENCH_TRAJECTORIES`, a row a video.
 
+    A row has columns of a manifest (docs/use/batches.md): absolute `clip`, `trajectory`, `name`
+    (`<clip>-<trajectory>`), and `prompt` where there is one.
+
     Args:
         prompts: what a clip shows, by the clip's name without suffix.
-
-    Returns:
-        Rows with the columns of a manifest (docs/use/batches.md): absolute `clip`, `trajectory`,
-        `name` (`<clip>-<trajectory>`), and `prompt` where there is one.
 
     Raises:
         ValueError: two clips of one name.
@@ -117,9 +108,9 @@ def vbench_jobs(
     rows = []
     for clip in clips:
         said = {"prompt": prompts[clip.stem]} if prompts and clip.stem in prompts else {}
-        for move in VBENCH_TRAJECTORIES:
-            path = {"clip": str(clip.absolute()), "trajectory": f"{move.name}:{move.amount:g}"}
-            rows.append(path | said | {"name": f"{clip.stem}-{move.name}"})
+        for move, amount in VBENCH_TRAJECTORIES.items():
+            path = {"clip": str(clip.absolute()), "trajectory": f"{move}:{amount:g}"}
+            rows.append(path | said | {"name": f"{clip.stem}-{move}"})
     return rows
 
 
@@ -127,10 +118,10 @@ def vbench_jobs(
 
 
 def temporal_flickering(frames: Float[Tensor, "T 3 H W"]) -> float:
-    """(255 - m) / 255, m the mean absolute difference of neighbouring frames in 8 bits.
+    """(255 - m) / 255, m the mean absolute difference of neighboring frames in 8 bits.
 
     1 is a still picture. Equal to VBench's `temporal_flickering.py` to the last bit: frames rounded
-    to 8 bits, each difference averaged in float32, colours innermost, then the differences. VBench
+    to 8 bits, each difference averaged in float32, colors innermost, then the differences. VBench
     means it for static scenes; it has no way to tell a flicker from a motion.
 
     Raises:
@@ -147,14 +138,16 @@ def temporal_flickering(frames: Float[Tensor, "T 3 H W"]) -> float:
 def read_as_vbench(path: Path) -> Float[Tensor, "T 3 H W"]:
     """All frames as OpenCV decodes them, which is how VBench reads a file for its flickering.
 
-    `Video.read` honours the file's colour matrix, OpenCV need not: levels may differ by a few.
+    `Video.read` honors the file's color matrix, OpenCV need not: levels may differ by a few.
 
     Raises:
         ValueError: not a video, or fewer than `MIN_FRAMES` frames.
     """
     import cv2
 
-    capture, pictures = cv2.VideoCapture(str(path)), []
+    # OpenCV's type stub does not know that None means the end.
+    capture: Any = cv2.VideoCapture(str(path))
+    pictures: list[Tensor] = []
     while (picture := capture.read()[1]) is not None:
         pictures.append(torch.from_numpy(picture))
     capture.release()
@@ -164,15 +157,6 @@ def read_as_vbench(path: Path) -> Float[Tensor, "T 3 H W"]:
 
 
 # ------------------------------------------------------------------------------------- evaluation
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """Who computes which dimension."""
-
-    here: list[str]
-    by_package: list[str]
-    left_out: dict[str, str]  # with the reason
 
 
 def evaluate_vbench(
@@ -193,11 +177,9 @@ def evaluate_vbench(
 
     Args:
         out: folder for the entries as they are made and for the files of the `vbench` package.
-        dimensions: of `DIMENSIONS`.
         weights: folder with networks (docs/reference/vbench.md); default: the Hugging Face cache.
         python: interpreter of an environment with `vbench`, for what is not computed here.
         prompts: JSON, what a video shows by its file name, name without suffix, or clip.
-        device: for the networks computed here.
 
     Raises:
         FileNotFoundError: no videos, no such interpreter or prompts.
@@ -205,27 +187,33 @@ def evaluate_vbench(
     """
     videos = find_videos(results)
     texts = None if prompts is None else read_prompts(prompts, videos)
-    plan = _make_plan(dimensions, weights, python, prompts)
-    by = dict.fromkeys(plan.here, "here, no network")
-    for name in plan.here:
+    here, by_package, left_out = _planned(dimensions, weights, python, prompts)
+    by = dict.fromkeys(here, "here, no network")
+    for name in here:
         if name in networks.REPOSITORIES:
             place = weights or "the Hugging Face cache"
             by[name] = f"here, {networks.REPOSITORIES[name]} in {place}"
     package: dict[Path, dict[str, float]] = {}
-    if python is not None and plan.by_package:
+    if python is not None and by_package:
         version = vbench_version(python)
-        by |= dict.fromkeys(plan.by_package, f"vbench {version} in {python}")
-        package = _package_scores(plan.by_package, python, videos, out, texts)
-    load = cache(lambda: _load(plan.here, weights, device))
+        by |= dict.fromkeys(by_package, f"vbench {version} in {python}")
+        package = _package_scores(by_package, python, videos, out, texts)
+
+    @cache
+    def load() -> dict[str, Scorer]:
+        own: dict[str, Scorer] = {"temporal_flickering": temporal_flickering}
+        place = pick_device(device)
+        return {n: own.get(n) or networks.load_scorer(n, weights, place) for n in here}
+
     entries = _entries(videos, out, by, package, load)
     columns = [column for column in COLUMNS if column.name in by]
-    note = f"Left out: {', '.join(plan.left_out)}." if plan.left_out else ""
-    if plan.left_out and [*by] == ["temporal_flickering"]:
+    note = f"Left out: {', '.join(left_out)}." if left_out else ""
+    if left_out and [*by] == ["temporal_flickering"]:
         note = (
             "Nothing but flickering could be computed: there are neither networks nor an "
             "environment with vbench. docs/reference/vbench.md says how to get them."
         )
-    about = {"results": str(results), "computed_by": by, "left_out": plan.left_out}
+    about = {"results": str(results), "computed_by": by, "left_out": left_out}
     return Evaluation("vbench", columns, entries, QUOTED, about | {"bias": BIAS, "note": note})
 
 
@@ -251,11 +239,12 @@ def read_prompts(path: Path, videos: Sequence[Path]) -> dict[Path, str]:
     value = json.loads(path.read_text())
     if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
         raise ValueError(f'{path}: expected JSON like {{"clip": "what it shows"}}.')
-    texts = {}
+    texts: dict[Path, str] = {}
     for video in videos:
         names = (video.name, video.stem, clip_and_group(video)[0])
-        texts[video] = next((value[name] for name in names if name in value), None)
-    lacks = [str(video) for video, text in texts.items() if text is None]
+        known = [value[name] for name in names if name in value]
+        texts |= {video: known[0]} if known else {}
+    lacks = [str(video) for video in videos if video not in texts]
     if lacks:
         raise ValueError(f"{path} has no prompt for {', '.join(lacks[:5])} ({len(lacks)} in all).")
     return texts
@@ -264,40 +253,41 @@ def read_prompts(path: Path, videos: Sequence[Path]) -> dict[Path, str]:
 def clip_and_group(video: Path) -> tuple[str, dict[str, str]]:
     """The clip of `<clip>-<trajectory>.mp4` and its group; other names are clips of their own."""
     for move in VBENCH_TRAJECTORIES:
-        if video.stem.endswith(f"-{move.name}"):
-            return video.stem.removesuffix(f"-{move.name}"), {"trajectory": move.name}
+        if video.stem.endswith(f"-{move}"):
+            return video.stem.removesuffix(f"-{move}"), {"trajectory": move}
     return video.stem, {}
 
 
-def _make_plan(
+def _planned(
     dimensions: Sequence[str], weights: Path | None, python: Path | None, prompts: Path | None
-) -> _Plan:
+) -> tuple[list[str], list[str], dict[str, str]]:
+    """What is computed here, what by the package, and what is left out, with the reason."""
     unknown = [name for name in dimensions if name not in DIMENSIONS]
     if unknown or not dimensions:
         raise ValueError(f"Expected dimensions of {', '.join(DIMENSIONS)}; got {list(dimensions)}.")
     if weights is not None and not weights.is_dir():
         raise FileNotFoundError(f"Expected a folder with networks at {weights}; it is not there.")
-    plan = _Plan([], [], {})
+    here: list[str] = []
+    by_package: list[str] = []
+    left_out: dict[str, str] = {}
     for name in (name for name in DIMENSIONS if name in dimensions):
-        lacks = (
-            None if name == "temporal_flickering" else "its network is in the vbench package only"
-        )
+        lacks = "its network is in the vbench package only"
         if name in networks.REPOSITORIES:
             lacks = networks.missing(name, weights)
-        if lacks is None:
-            plan.here.append(name)
-        elif python is not None and (name != "overall_consistency" or prompts is not None):
-            plan.by_package.append(name)
-        elif python is not None:
-            plan.left_out[name] = "it compares with the prompt, and no --prompts were given"
+        if lacks is None or name == "temporal_flickering":
+            here.append(name)
+        elif python is None:
+            left_out[name] = f"{lacks}, and no --vbench-python was given"
+        elif name == "overall_consistency" and prompts is None:
+            left_out[name] = "it compares with the prompt, and no --prompts were given"
         else:
-            plan.left_out[name] = f"{lacks}, and no --vbench-python was given"
-    if not plan.here and not plan.by_package:
-        why = "; ".join(f"{name}: {why}" for name, why in plan.left_out.items())
+            by_package.append(name)
+    if not here and not by_package:
+        why = "; ".join(f"{name}: {why}" for name, why in left_out.items())
         raise ValueError(
             f"None of the dimensions can be computed. {why}. See docs/reference/vbench.md."
         )
-    return plan
+    return here, by_package, left_out
 
 
 def _package_scores(
@@ -336,34 +326,24 @@ def _entries(
     """Entries of all videos; what neither file nor scorers changed is taken from the log."""
     log, stamps_path = EntryLog(out / "entries.jsonl"), out / "stamps.json"
     stamps = json.loads(stamps_path.read_text()) if stamps_path.is_file() else {}
-    keys = []
+    keys, done = [], log.done
     for video in tqdm(videos, desc="Videos", delay=1, leave=False):
         clip, group = clip_and_group(video)
         blank, name = Entry(video.parent.name, clip, group), f"{video.parent.name}/{video.name}"
-        stamp = [video_stamp(video), computed_by, package.get(video, {})]
+        known = package.get(video, {})
+        stamp = [video_stamp(video), computed_by, known]
         keys.append(blank.key)
-        if blank.key not in log or stamps.get(name) != stamp:
-            entry = _score(blank, video, load(), package.get(video, {}))
-            log.add(entry)
-            stamps[name] = stamp if entry.error is None else None
-            write_json(stamps, stamps_path)
+        if blank.key in done and stamps.get(name) == stamp:
+            continue
+        scorers = load()
+        try:
+            frames = read_as_vbench(video)
+            found = {dimension: scorer(frames) for dimension, scorer in scorers.items()}
+            entry = replace(blank, values=found | known)
+        except (ValueError, RuntimeError) as error:  # one bad video must not cost the others
+            entry = replace(blank, error=in_words(error))
+        log.add(entry)
+        stamps[name] = stamp if entry.error is None else None
+        write_json(stamps, stamps_path)
     latest = {entry.key: entry for entry in log.entries}
     return [latest[key] for key in keys]
-
-
-def _load(names: Sequence[str], weights: Path | None, device: str) -> dict[str, Scorer]:
-    return {
-        name: temporal_flickering
-        if name == "temporal_flickering"
-        else networks.load_scorer(name, weights, pick_device(device))
-        for name in names
-    }
-
-
-def _score(blank: Entry, video: Path, scorers: Mapping[str, Scorer], package: dict) -> Entry:
-    try:
-        frames = read_as_vbench(video)
-        values = {name: scorer(frames) for name, scorer in scorers.items()}
-    except (ValueError, RuntimeError) as error:  # one bad video must not cost the others
-        return replace(blank, error=in_words(error))
-    return replace(blank, values=values | package)

@@ -78,7 +78,6 @@ def external_scores(
     """One dimension's score, 0 to 1, of every video, by file name.
 
     Args:
-        python: interpreter of an environment with `vbench`.
         videos: mp4 files with different names.
         out: folder for the run's files; a finished run of the same videos is read from there.
         prompts: what each video shows, by file name; `overall_consistency` compares with it.
@@ -101,7 +100,14 @@ def external_scores(
     if not fresh:
         kept.unlink(missing_ok=True)
         result.unlink(missing_ok=True)
-        _stage(videos, out / "videos")
+        # VBench takes all that it finds in a folder: it gets one with these videos alone.
+        shutil.rmtree(out / "videos", ignore_errors=True)
+        (out / "videos").mkdir(parents=True)
+        for video in videos:
+            try:
+                os.symlink(video.absolute(), out / "videos" / video.name)
+            except OSError:  # a file system or an account without links
+                shutil.copyfile(video, out / "videos" / video.name)
         write_json(request, out / "request.json")
         log = out / f"{dimension}.log"  # what VBench prints can be watched there
         with log.open("w") as file:
@@ -144,17 +150,6 @@ def video_stamp(path: Path) -> str:
     """Changes when the file does: its size and time of change."""
     state = path.stat()
     return f"{state.st_size}-{state.st_mtime_ns}"
-
-
-def _stage(videos: Sequence[Path], folder: Path) -> None:
-    """A folder with these videos and nothing else, as VBench takes all that it finds."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    for video in videos:
-        try:
-            os.symlink(video.absolute(), folder / video.name)
-        except OSError:  # a file system or an account without links
-            shutil.copyfile(video, folder / video.name)
 
 
 def _run(

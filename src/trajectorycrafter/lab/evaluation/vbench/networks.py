@@ -56,8 +56,7 @@ def load_scorer(dimension: str, weights: Path | None, device: torch.device | str
     """The score of a dimension as a function of frames.
 
     Args:
-        dimension: one of `REPOSITORIES`.
-        weights: a folder with a folder a network, called `name` or `organisation/name`, and the
+        weights: a folder with a folder a network, called `name` or `organization/name`, and the
             aesthetic head beside them; None takes the networks from the Hugging Face cache.
 
     Raises:
@@ -127,7 +126,7 @@ def resized(frames: Float[Tensor, "T 3 H W"], mode: str) -> Float[Tensor, "T 3 h
 
 def dino_input(frames: Float[Tensor, "T 3 H W"]) -> Float[Tensor, "T 3 h w"]:
     """What DINO sees: the whole frame at `SIZE`, ImageNet mean and deviation."""
-    return _normalised(resized(frames, "bilinear"), _DINO_MEAN, _DINO_STD)
+    return _normalized(resized(frames, "bilinear"), _DINO_MEAN, _DINO_STD)
 
 
 def clip_input(frames: Float[Tensor, "T 3 H W"]) -> Float[Tensor, "T 3 h w"]:
@@ -135,10 +134,10 @@ def clip_input(frames: Float[Tensor, "T 3 H W"]) -> Float[Tensor, "T 3 h w"]:
     frames = resized(frames, "bicubic")
     top, left = (round((side - SIZE) / 2) for side in frames.shape[-2:])
     square = frames[..., top : top + SIZE, left : left + SIZE]
-    return _normalised(square, _CLIP_MEAN, _CLIP_STD)
+    return _normalized(square, _CLIP_MEAN, _CLIP_STD)
 
 
-def _normalised(
+def _normalized(
     frames: Float[Tensor, "T 3 h w"], mean: tuple[float, ...], std: tuple[float, ...]
 ) -> Float[Tensor, "T 3 h w"]:
     center, spread = (frames.new_tensor(value)[:, None, None] for value in (mean, std))
@@ -150,29 +149,25 @@ def _normalised(
 
 @torch.no_grad()
 def dino_features(model: Any, frames: Float[Tensor, "T 3 H W"]) -> Float[Tensor, "T D"]:
-    """The class token behind the last normalisation, for every frame."""
-    parts = []
-    for chunk in frames.split(BATCH):
-        seen = dino_input(chunk.to(model.device))
-        parts.append(model(seen, interpolate_pos_encoding=True).last_hidden_state[:, 0])
-    return torch.cat(parts)
+    """The class token after the last normalization, for every frame."""
+    seen = (dino_input(chunk.to(model.device)) for chunk in frames.split(BATCH))
+    found = (model(x, interpolate_pos_encoding=True).last_hidden_state for x in seen)
+    return torch.cat([tokens[:, 0] for tokens in found])
 
 
 @torch.no_grad()
 def clip_features(model: Any, frames: Float[Tensor, "T 3 H W"]) -> Float[Tensor, "T D"]:
-    """CLIP's projected image embedding of every frame, not normalised."""
-    parts = []
-    for chunk in frames.split(BATCH):
-        seen = model.vision_model(clip_input(chunk.to(model.device)))
-        parts.append(model.visual_projection(seen.pooler_output))
-    return torch.cat(parts)
+    """CLIP's projected image embedding of every frame, not normalized."""
+    seen = (clip_input(chunk.to(model.device)) for chunk in frames.split(BATCH))
+    found = (model.vision_model(x).pooler_output for x in seen)
+    return torch.cat([model.visual_projection(pooled) for pooled in found])
 
 
 def load_dino(folder: Path, device: torch.device | str = "cpu") -> Any:
     """DINO ViT-B/16 from a folder in the layout of transformers' `ViTModel`.
 
-    Its layers normalise with eps 1e-6 and its positions stretch as DINO's own code does, which
-    transformers changed in both cases.
+    Its layers normalize with eps 1e-6 and its positions stretch as DINO's own code does;
+    transformers changed both.
 
     Raises:
         ValueError: the folder lacks some of the weights.

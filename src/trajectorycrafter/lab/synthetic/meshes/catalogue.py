@@ -1,7 +1,7 @@
 """Models and photographs of surfaces, read from the packages that ship them, split by name.
 
-A model or a photograph belongs to one split for ever, by a hash of its own name; nothing of the
-test split is ever seen in training, whatever the seed.
+A model or a photograph belongs to one split by a hash of its own name, so nothing of the test split
+is ever seen in training, whatever the seed.
 
 Needs Debian's `sweethome3d-furniture` (820 models of true size; CC0 and CC-BY 3.0, see its
 copyright file) and PyPI's `miniworld` wheel (Apache-2.0); both are read as they come, zipped.
@@ -10,6 +10,7 @@ copyright file) and PyPI's `miniworld` wheel (Apache-2.0); both are read as they
 import hashlib
 import io
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,10 +18,9 @@ from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
-from jaxtyping import Float, Float32
 from PIL import Image as PillowImage
 
-from ..materials import Split
+from ..shared import Split, Vector, triple
 from .shapes import Image, Part, soup
 from .textures import as_texture
 
@@ -50,8 +50,8 @@ class ModelFile:
     """The .sh3f file."""
     member: str
     """The OBJ inside it."""
-    size: tuple[float, float, float]
-    """Width, height and depth in metres."""
+    size: Vector
+    """Width, height and depth in meters."""
 
     @property
     def key(self) -> str:
@@ -61,11 +61,11 @@ class ModelFile:
 
 @dataclass(frozen=True)
 class Mesh:
-    """A model at its true size; it stands on y = 0, centred in x and z, its front towards +z."""
+    """A model at its true size; it stands on y = 0, centered in x and z, its front towards +z."""
 
     parts: tuple[Part, ...]
-    size: tuple[float, float, float]
-    """Width, height and depth in metres."""
+    size: Vector
+    """Width, height and depth in meters."""
 
 
 def split_of(name: str) -> Split:
@@ -105,47 +105,39 @@ def _entries(archive: Path) -> list[ModelFile]:
         member = item.get("model", "").lstrip("/")
         if member not in members or "width" not in item or "modelRotation" in item:
             continue
-        width, height, depth = (float(item[side]) / 100 for side in ("width", "height", "depth"))
-        entries.append(
-            ModelFile(
-                item.get("name", ""), item.get("category", ""), archive, member,
-                (width, height, depth),
-            )
-        )  # fmt: skip
+        size = triple(np.array([item["width"], item["height"], item["depth"]], float) / 100)
+        name, category = item.get("name", ""), item.get("category", "")
+        entries.append(ModelFile(name, category, archive, member, size))
     return entries
 
 
-def kinds(
-    entries: tuple[ModelFile, ...] | list[ModelFile],
-) -> dict[str, list[ModelFile]]:
+def kinds(entries: Iterable[ModelFile]) -> dict[str, list[ModelFile]]:
     """The models by what a scene uses them for; a model can serve several uses."""
     pools: dict[str, list[ModelFile]] = {}
     for entry in entries:
-        for kind in _uses(entry):
-            pools.setdefault(kind, []).append(entry)
+        category, (width, height, depth) = entry.category, entry.size
+        name, largest = entry.name.lower(), max(entry.size)
+        plant = category == "Exterior" and any(word in name for word in PLANTS)
+        slim = height > 1.8 and max(width, depth) < 1.2
+        uses = {
+            "plants": plant,
+            "people": category == "Characters",
+            "standing": category == "Characters" and name in STANDING and 1.4 < height < 2.1,
+            # Names with "ing " are those of people who do something, low as they may be.
+            "animals": category == "Characters" and height < 0.9 and "ing " not in name,
+            "vehicles": category == "Vehicles",
+            "exterior": category == "Exterior" and not plant and largest < 6,
+            "poles": category in ("Lights", "Exterior") and slim,
+            "indoor": category not in OUTSIDE and largest > 0.35,
+            "furniture": category not in OUTSIDE and height > 0.4 and 0.2 < width * depth < 3,
+            "small": category not in ("Doors and windows", "Exterior") and 0.05 < largest < 0.6,
+            "tables": any(word in name for word in TABLES) and 0.3 < height < 1.1,
+            "openings": category == "Doors and windows",
+        }
+        for use, suits in uses.items():
+            if suits:
+                pools.setdefault(use, []).append(entry)
     return pools
-
-
-def _uses(entry: ModelFile) -> list[str]:
-    category, (width, height, depth) = entry.category, entry.size
-    name, largest = entry.name.lower(), max(entry.size)
-    plant = category == "Exterior" and any(word in name for word in PLANTS)
-    slim = height > 1.8 and max(width, depth) < 1.2
-    uses = {
-        "plants": plant,
-        "people": category == "Characters",
-        "standing": category == "Characters" and name in STANDING and 1.4 < height < 2.1,
-        "animals": category == "Characters" and height < 0.9 and "ing " not in name,
-        "vehicles": category == "Vehicles",
-        "exterior": category == "Exterior" and not plant and largest < 6,
-        "poles": category in ("Lights", "Exterior") and slim,
-        "indoor": category not in OUTSIDE and largest > 0.35,
-        "furniture": category not in OUTSIDE and height > 0.4 and 0.2 < width * depth < 3,
-        "small": category not in ("Doors and windows", "Exterior") and 0.05 < largest < 0.6,
-        "tables": any(word in name for word in TABLES) and 0.3 < height < 1.1,
-        "openings": category == "Doors and windows",
-    }
-    return [use for use, suits in uses.items() if suits]
 
 
 @lru_cache(maxsize=256)
@@ -184,7 +176,16 @@ def load_mesh(entry: ModelFile, max_triangles: int = 60000) -> Mesh | None:
     parts = [part for g in scene.geometry.values() if (part := _part(g, images)) is not None]
     if not parts or sum(len(part.vertices) for part in parts) > 3 * max_triangles:
         return None
-    return _at_true_size(parts, entry.size)
+    low = np.min([p.vertices[:, :3].min(0) for p in parts], axis=0)
+    high = np.max([p.vertices[:, :3].max(0) for p in parts], axis=0)
+    stretch = np.array(entry.size) / np.maximum(high - low, 1e-6)
+    if not np.isfinite(stretch).all():
+        return None
+    foot = np.array([(low[0] + high[0]) / 2, low[1], (low[2] + high[2]) / 2])
+    for part in parts:
+        part.vertices[:, :3] = (part.vertices[:, :3] - foot) * stretch
+        part.vertices.flags.writeable = False
+    return Mesh(tuple(parts), entry.size)
 
 
 def _part(geometry: Any, images: dict[int, Image]) -> Part | None:
@@ -205,27 +206,10 @@ def _part(geometry: Any, images: dict[int, Image]) -> Part | None:
     )
     data[:, 3:6] = np.asarray(geometry.vertex_normals)[np.asarray(faces)].reshape(-1, 3)
     if picture is None or uv is None:
-        red, green, blue = (float(c) for c in color[:3].clip(0.03, 1))
-        return Part(data, None, (red, green, blue))
+        return Part(data, None, triple(color[:3].clip(0.03, 1)))
     if id(picture) not in images:
         images[id(picture)] = as_texture(np.array(picture.convert("RGBA")))
     return Part(data, images[id(picture)])
-
-
-def _at_true_size(parts: list[Part], size: tuple[float, float, float]) -> Mesh | None:
-    low = np.min([p.vertices[:, :3].min(0) for p in parts], axis=0)
-    high = np.max([p.vertices[:, :3].max(0) for p in parts], axis=0)
-    stretch = np.array(size) / np.maximum(high - low, 1e-6)
-    if not np.isfinite(stretch).all():
-        return None
-    foot: Float[np.ndarray, "3"] = np.array(
-        [(low[0] + high[0]) / 2, low[1], (low[2] + high[2]) / 2]
-    )
-    for part in parts:
-        place: Float32[np.ndarray, "N 3"] = (part.vertices[:, :3] - foot) * stretch
-        part.vertices[:, :3] = place
-        part.vertices.flags.writeable = False
-    return Mesh(tuple(parts), size)
 
 
 @lru_cache(maxsize=4)

@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from . import shapes as shapes
-from . import textures as textures
+from ..shared import Chance, Color, Split, Vector, triple
+from . import shapes, textures
 from .catalogue import (
     SURFACES,
     Mesh,
     ModelFile,
-    Split,
     catalogue,
     kinds,
     load_mesh,
@@ -29,8 +28,6 @@ from .motion import Flutter, Gait, Motion, Sway
 from .renderer import Body
 from .shapes import Image, Part, Soup
 
-Color = tuple[float, float, float]
-WHITE: Color = (1.0, 1.0, 1.0)
 MOST_TRIANGLES = 25000
 """Models heavier than this are left out: they would take most of the drawing time."""
 DRAWN = {
@@ -49,10 +46,9 @@ DRAWN = {
 
 
 @dataclass(frozen=True)
-class Stock:
+class Stock(Chance):
     """What a scene of one split may be made of, and the chance it is drawn by."""
 
-    rng: np.random.Generator
     models: dict[str, list[ModelFile]]
     """The split's models by use."""
     photos: dict[str, Image]
@@ -69,25 +65,9 @@ class Stock:
         photos = {k: v for k, v in photographs(assets).items() if split_of(k) == split}
         return cls(rng, models, photos)
 
-    def chance(self, p: float) -> bool:
-        return self.rng.random() < p
-
-    def uniform(self, low: float, high: float) -> float:
-        return float(self.rng.uniform(low, high))
-
-    def pick(self, options: list) -> Any:
-        return options[int(self.rng.integers(len(options)))]
-
     def tint(self, low: float, high: float) -> Color:
-        """A factor near grey that makes the same picture look like another."""
-        red, green, blue = (
-            float(c) for c in self.uniform(low, high) * self.rng.uniform(0.88, 1.1, 3)
-        )
-        return red, green, blue
-
-    def color(self) -> Color:
-        red, green, blue = (float(c) for c in self.rng.uniform(0.08, 0.95, 3))
-        return red, green, blue
+        """A factor near gray that makes the same picture look like another."""
+        return triple(self.between(low, high) * self.rng.uniform(0.88, 1.1, 3))
 
     def surface(self, kind: str) -> tuple[Image, Color]:
         """A photograph that suits the kind, or a drawn picture, and its tint."""
@@ -108,17 +88,16 @@ class Stock:
         for use in uses:
             pool = [e for e in self.models.get(use, []) if math.hypot(e.size[0], e.size[2]) <= most]
             while pool:
-                entry = pool.pop(int(self.rng.integers(len(pool))))
+                entry = pool.pop(self.count(0, len(pool)))
                 mesh = load_mesh(entry, MOST_TRIANGLES)
                 if mesh is not None:
                     return entry.key, mesh
-        width, height, depth = (float(s) for s in self.rng.uniform(0.3, min(1.2, most / 1.5), 3))
-        data = shapes.box(1.0, np.array([width, height, depth]))
-        data[:, :3] *= np.array([width, height, depth], np.float32)
-        return "box", Mesh((Part(data, *self.surface("pattern")),), (width, height, depth))
+        size = self.rng.uniform(0.3, min(1.2, most / 1.5), 3)
+        data = shapes.scaled(shapes.box(1.0, size), *size)
+        return "box", Mesh((Part(data, *self.surface("pattern")),), triple(size))
 
-    def model(self, *uses: str, most: float = math.inf) -> tuple[Body, tuple[float, float, float]]:
-        """A model as a body at the origin, now and then in other colours, and its size."""
+    def model(self, *uses: str, most: float = math.inf) -> tuple[Body, Vector]:
+        """A model as a body at the origin, now and then in other colors, and its size."""
         name, mesh = self.mesh(*uses, most=most)
         parts = mesh.parts
         if self.chance(0.4):
@@ -132,18 +111,19 @@ class Stock:
         Args:
             met: names of those who are there already; nobody comes twice.
         """
-        speed, phase = self.uniform(0.6, 1.4), self.uniform(0, 2 * math.pi)
+        speed, phase = self.between(0.6, 1.4), self.between(0, 2 * math.pi)
         new = [entry for entry in self.models.get("standing", []) if entry.key not in met]
-        mesh = load_mesh(entry := self.pick(new), MOST_TRIANGLES) if new else None
-        if mesh is not None and self.chance(0.85):
+        entry = self.pick(new) if new else None
+        mesh = None if entry is None else load_mesh(entry, MOST_TRIANGLES)
+        if entry is not None and mesh is not None and self.chance(0.85):
             name = entry.key
             shade = self.rng.uniform(0.7, 1.1) * self.rng.uniform(0.9, 1.1, 3)
             parts = tuple(replace(part, tint=_shaded(part.tint, shade)) for part in mesh.parts)
             height = mesh.size[1]
         else:
-            height = self.uniform(1.5, 1.95)
+            height = self.between(1.5, 1.95)
             name, parts = "figure", self._figure(height)
-        gait = Gait(height, speed, phase, self.uniform(0.25, 0.6))
+        gait = Gait(height, speed, phase, self.between(0.25, 0.6))
         return Body(name, parts, bend=gait), speed
 
     def _figure(self, height: float) -> tuple[Part, ...]:
@@ -151,8 +131,9 @@ class Stock:
         skin = np.array([0.86, 0.64, 0.52]) * self.rng.uniform(0.35, 1.05)
         rods: dict[str, list[Soup]] = {"skin": [], "hair": [], "shirt": [], "legs": [], "shoes": []}
         rod = shapes.capsule
-        rods["shirt"].append(_flat(rod([0, 0.55, 0], [0, 0.75, 0], 0.085, 1.1), 0.75))
-        rods["legs"].append(_flat(rod([0, 0.5, 0], [0, 0.54, 0], 0.09), 0.75))
+        flat = (1.1, 1.0, 0.75)  # Chests are wider than deep.
+        rods["shirt"].append(shapes.scaled(rod([0, 0.55, 0], [0, 0.75, 0], 0.085, 1.1), *flat))
+        rods["legs"].append(shapes.scaled(rod([0, 0.5, 0], [0, 0.54, 0], 0.09), *flat))
         rods["skin"].append(rod([0, 0.8, 0], [0, 0.88, 0.01], 0.032))
         rods["skin"].append(rod([0, 0.9, 0.012], [0, 0.945, 0.012], 0.052))
         rods["hair"].append(rod([0, 0.925, -0.008], [0, 0.95, -0.006], 0.055))
@@ -165,29 +146,27 @@ class Stock:
             rods["shirt"].append(rod(elbow, shoulder, 0.024, 1.3))
             rods["skin"].append(rod([side * 0.155, 0.47, 0.01], elbow, 0.017, 1.3))
         dress: dict[str, tuple[Image | None, Color]] = {
-            "skin": (None, _shaded(WHITE, skin)),
+            "skin": (None, _shaded((1.0, 1.0, 1.0), skin)),
             "hair": (None, _shaded((0.35, 0.25, 0.15), self.rng.uniform(0.2, 2.0, 3).mean())),
             "shirt": self.surface("pattern"),
-            "legs": (None, _shaded(self.color(), 0.6)),
-            "shoes": (None, _shaded(self.color(), 0.4)),
+            "legs": (None, _shaded(self.rng.uniform(0.08, 0.95, 3), 0.6)),
+            "shoes": (None, _shaded(self.rng.uniform(0.08, 0.95, 3), 0.4)),
         }
-        parts = []
-        for name, soups in rods.items():
-            data = np.concatenate(soups)
-            data[:, :3] *= height
-            parts.append(Part(data, *dress[name]))
-        return tuple(parts)
+        full = (height, height, height)
+        return tuple(
+            Part(shapes.scaled(np.concatenate(soups), *full), *dress[name])
+            for name, soups in rods.items()
+        )
 
     def ball(self, radius: float) -> Body:
-        data = shapes.sphere()
-        parts = (Part(data, *self.surface("pattern")),)
-        return Body("ball", parts, Motion(scale=(2 * radius, 2 * radius, 2 * radius)), shine=0.3)
+        size = Motion(scale=(2 * radius, 2 * radius, 2 * radius))
+        return self.shape("ball", shapes.sphere(), "pattern", motion=size, shine=0.3)
 
     def tree(self, height: float) -> Body:
         """Trunk and crown of leaf cards, both in the same wind; or a tree of the catalogue."""
         sway = Sway(
-            height, self.uniform(0.01, 0.05) * height, self.uniform(2.0, 4.0),
-            self.uniform(0, 6.3), self.uniform(0, 6.3),
+            height, self.between(0.01, 0.05) * height, self.between(2.0, 4.0),
+            self.between(0, 6.3), self.between(0, 6.3),
         )  # fmt: skip
         if self.models.get("plants") and self.chance(0.4):
             name, mesh = self.mesh("plants")
@@ -195,24 +174,19 @@ class Stock:
             # The wind bends the body before it is scaled.
             sway = replace(sway, height=mesh.size[1], reach=sway.reach / scale)
             return Body(name, mesh.parts, Motion(scale=(scale, scale, scale)), sway)
-        return Body("tree", (self._trunk(height), self._crown(height)), bend=sway)
-
-    def _trunk(self, height: float) -> Part:
         rods = [shapes.capsule([0, -0.2, 0], [0, 0.8 * height, 0], height * 0.025, 0.4)]
-        for _ in range(self.rng.integers(2, 6)):
-            start = np.array([0, self.uniform(0.3, 0.7) * height, 0])
+        for _ in range(self.count(2, 6)):
+            start = np.array([0, self.between(0.3, 0.7) * height, 0])
             away = self.rng.normal(0, 0.15, 3) * height
-            away[1] = self.uniform(0.05, 0.25) * height
+            away[1] = self.between(0.05, 0.25) * height
             rods.append(shapes.capsule(start, start + away, height * 0.01, 0.3))
-        bark = _shaded((0.42, 0.32, 0.24), self.uniform(0.5, 1.4))
-        return Part(np.concatenate(rods), self.surface("street")[0], bark)
-
-    def _crown(self, height: float) -> Part:
-        data = shapes.leaf_crown(self.rng, int(self.rng.integers(90, 200)))
-        low, wide = self.uniform(0.2, 0.45) * height, height * self.uniform(0.4, 0.8)
-        data[:, :3] *= np.array([wide, height - low, wide], np.float32)
-        data[:, 1] += (height + low) / 2
-        return Part(data, *self.surface("leaves"))
+        bark = _shaded((0.42, 0.32, 0.24), self.between(0.5, 1.4))
+        trunk = Part(np.concatenate(rods), self.surface("street")[0], bark)
+        crown = shapes.leaf_crown(self.rng, self.count(90, 200))
+        low, wide = self.between(0.2, 0.45) * height, height * self.between(0.4, 0.8)
+        crown = shapes.scaled(crown, wide, height - low, wide)
+        crown[:, 1] += (height + low) / 2
+        return Body("tree", (trunk, Part(crown, *self.surface("leaves"))), bend=sway)
 
     def cloth(self, width: float, height: float, flag: bool) -> Body:
         """A curtain that hangs from its top edge, or a flag that flies from its left edge."""
@@ -220,8 +194,8 @@ class Stock:
         points = np.dstack([(grid[..., 0] - 0.5) * width, grid[..., 1] * height, 0 * grid[..., 0]])
         faces = shapes.strips(np.arange(25 * 17).reshape(17, 25))
         data = shapes.soup(points.reshape(-1, 3), faces, grid.reshape(-1, 2))
-        reach = self.uniform(0.1, 0.2) * width if flag else self.uniform(0.06, 0.18)
-        bend = Flutter(width, height, reach, self.uniform(1.0, 2.5), self.uniform(0, 6.3), flag)
+        reach = self.between(0.1, 0.2) * width if flag else self.between(0.06, 0.18)
+        bend = Flutter(width, height, reach, self.between(1.0, 2.5), self.between(0, 6.3), flag)
         return self.shape("cloth", data, "pattern", bend=bend)
 
 
@@ -230,13 +204,5 @@ def at(body: Body, x: float, y: float, z: float, turn: float = 0.0) -> Body:
     return replace(body, motion=replace(body.motion, at=(x, y, z), turn=turn))
 
 
-def _shaded(color: Color, factor: Any) -> Color:
-    red, green, blue = (float(c) for c in (np.array(color) * factor).clip(0.02, 1.2))
-    return red, green, blue
-
-
-def _flat(data: Soup, depth: float) -> Soup:
-    """Chests are wider than deep."""
-    data[:, 2] *= depth
-    data[:, 0] *= 1.1
-    return data
+def _shaded(color: Color | np.ndarray, factor: Any) -> Color:
+    return triple((np.array(color) * factor).clip(0.02, 1.2))

@@ -7,11 +7,10 @@ everything else keeps clear of that path.
 import math
 from dataclasses import replace
 
-import numpy as np
-
-from . import shapes as shapes
+from ..shared import Vector, triple
+from . import shapes
 from .content import Stock, at
-from .motion import Gait, Motion, Vector
+from .motion import Gait, Motion
 from .plot import NEAR_PIVOT, Plot
 from .renderer import Body
 from .shapes import Part
@@ -19,36 +18,36 @@ from .shapes import Part
 TRIES = 25
 """Places that are tried for a body before it is left out."""
 SHOULDERS = 0.42
-"""Radius in metres that somebody walking takes."""
+"""Radius in meters that somebody walking takes."""
 
 
 def fill_middle(stock: Stock, plot: Plot, uses: tuple[str, ...]) -> None:
     """One to three people who walk, one or two balls, and three to six models, some moving."""
     _walkers(stock, plot)
-    for _ in range(int(stock.rng.integers(1, 3))):
+    for _ in range(stock.count(1, 3)):
         _ball(stock, plot)
-    for i in range(int(stock.rng.integers(3, 7))):
-        use = "animals" if i and stock.chance(0.25) else stock.pick(list(uses))
+    for i in range(stock.count(3, 7)):
+        use = "animals" if i and stock.chance(0.25) else stock.pick(uses)
         _model(stock, plot, use, uses[0], moving=i in (1, 3))
     if stock.chance(0.35):
         _flag(stock, plot)
 
 
 def _walkers(stock: Stock, plot: Plot) -> None:
-    count = int(stock.rng.integers(1, 4))
+    count = stock.count(1, 4)
     people: list[tuple[Body, float]] = []
     for _ in range(count):
         people.append(stock.walker({body.name for body, _ in people}))
-    speed, start = people[0][1], stock.uniform(0, 2 * math.pi)
+    speed, start = people[0][1], stock.between(0, 2 * math.pi)
     room = NEAR_PIVOT * plot.distance - SHOULDERS
     x, _, z = plot.pivot
     for _ in range(TRIES):
-        across = room * stock.uniform(0.6, 0.95)
-        deep = across * stock.uniform(0.4, 1.0) * stock.pick([-1, 1])
+        across = room * stock.between(0.6, 0.95)
+        deep = across * stock.between(0.4, 1.0) * stock.pick([-1, 1])
         shift = 0.0
         if stock.chance(0.4):
             # Behind the pivot there is more room.
-            across, shift = across * stock.uniform(1.0, 1.5), -abs(deep) - stock.uniform(0.5, 1.2)
+            across, shift = across * stock.between(1.0, 1.5), -abs(deep) - stock.between(0.5, 1.2)
         path = Motion(at=(x, 0.0, z + shift), path=(across, deep), speed=speed, phase=start)
         first = replace(people[0][0], motion=path)
         if plot.add(first, SHOULDERS):
@@ -59,34 +58,34 @@ def _walkers(stock: Stock, plot: Plot) -> None:
     for i, (body, _) in enumerate(people[1:], start=1):
         bend = body.bend
         assert isinstance(bend, Gait), bend
-        own = replace(path, phase=start + i * gap * stock.uniform(0.85, 1.0))
+        own = replace(path, phase=start + i * gap * stock.between(0.85, 1.0))
         plot.bodies.append(replace(body, motion=own, bend=replace(bend, speed=speed)))
 
 
 def _somewhere(stock: Stock, plot: Plot, height: float) -> tuple[float, float]:
     """A place near the pivot; what is tall stands beside or behind it."""
-    x, z = plot.polar(0.58 * math.sqrt(stock.uniform(0, 1)), stock.uniform(-math.pi, math.pi))
+    x, z = plot.polar(0.58 * math.sqrt(stock.between(0, 1)), stock.between(-math.pi, math.pi))
     if height > 0.6 and z > plot.pivot[2] + 0.12 * plot.distance:
         z = 2 * plot.pivot[2] - z
     return x, z
 
 
 def _ball(stock: Stock, plot: Plot) -> None:
-    radius = stock.uniform(0.1, 0.3)
+    radius = stock.between(0.1, 0.3)
     body = stock.ball(radius)
     for _ in range(TRIES):
         x, z = _somewhere(stock, plot, 0.0)
-        motion = replace(body.motion, at=(x, 0.0, z), phase=stock.uniform(0, 6.3))
+        motion = replace(body.motion, at=(x, 0.0, z), phase=stock.between(0, 6.3))
         if stock.chance(0.5):
-            height = stock.uniform(0.3, 1.3)
+            height = stock.between(0.3, 1.3)
             # Up and down again under gravity, 9.81 m/s^2.
             period = 2 * math.sqrt(2 * height / 9.81)
-            squash = stock.uniform(0.1, 0.4)
+            squash = stock.between(0.1, 0.4)
             motion = replace(motion, bounce=height, period=period, squash=squash)
         else:
-            angle, reach = stock.uniform(0, 6.3), stock.uniform(0.3, 1.0)
+            angle, reach = stock.between(0, 6.3), stock.between(0.3, 1.0)
             swing = (reach * math.sin(angle), 0.0, reach * math.cos(angle))
-            motion = replace(motion, swing=swing, period=stock.uniform(2.5, 5), roll_radius=radius)
+            motion = replace(motion, swing=swing, period=stock.between(2.5, 5), roll_radius=radius)
         if plot.add(replace(body, motion=motion), 1.2 * radius):
             return
 
@@ -113,40 +112,36 @@ def _model(stock: Stock, plot: Plot, use: str, other: str, *, moving: bool) -> N
 
 def _moving(stock: Stock, motion: Motion) -> Motion:
     """Turning, sliding, rocking or hopping."""
-    kind, period, phase = stock.rng.integers(4), stock.uniform(2.5, 5), stock.uniform(0, 6.3)
+    kind, period, phase = stock.rng.integers(4), stock.between(2.5, 5), stock.between(0, 6.3)
     motion = replace(motion, period=period, phase=phase)
     if kind == 0:
-        return replace(motion, spin=stock.uniform(0.4, 1.6) * stock.pick([-1, 1]))
+        return replace(motion, spin=stock.between(0.4, 1.6) * stock.pick([-1, 1]))
     if kind == 1:
-        angle, reach = stock.uniform(0, 6.3), stock.uniform(0.3, 0.9)
+        angle, reach = stock.between(0, 6.3), stock.between(0.3, 0.9)
         swing = (reach * math.sin(angle), 0.0, reach * math.cos(angle))
         return replace(motion, swing=swing, turn=angle)
     if kind == 2:
-        return replace(motion, rock=stock.uniform(0.06, 0.2), period=period / 2)
-    return replace(motion, bounce=stock.uniform(0.1, 0.5), squash=0.25, period=period / 4)
+        return replace(motion, rock=stock.between(0.06, 0.2), period=period / 2)
+    return replace(motion, bounce=stock.between(0.1, 0.5), squash=0.25, period=period / 4)
 
 
 def things_on(stock: Stock, table: Body, size: Vector) -> list[Body]:
     """One to three small models on a table of that width, height and depth."""
     (width, height, depth), things = size, []
-    for _ in range(int(stock.rng.integers(1, 4))):
+    for _ in range(stock.count(1, 4)):
         body, _ = stock.model("small", most=0.5 * min(width, depth) + 0.1)
-        place = np.array(
-            [stock.uniform(-0.3, 0.3) * width, height, stock.uniform(-0.3, 0.3) * depth, 1]
-        )
-        x, y, z = (float(c) for c in (table.motion.matrix(0.0) @ place)[:3])
-        things.append(at(body, x, y, z, stock.uniform(0, 6.3)))
+        x, z = stock.between(-0.3, 0.3) * width, stock.between(-0.3, 0.3) * depth
+        place = triple((table.motion.matrix(0.0) @ [x, height, z, 1])[:3])
+        things.append(at(body, *place, stock.between(0, 6.3)))
     return things
 
 
 def _flag(stock: Stock, plot: Plot) -> None:
     """A flag that flies from a pole."""
-
-    width, height, top = stock.uniform(0.7, 1.2), stock.uniform(0.45, 0.8), stock.uniform(1.9, 2.5)
-    cloth, turn = stock.cloth(width, height, flag=True), stock.uniform(-0.7, 0.7)
-    pole = Body(
-        "pole", (Part(shapes.capsule([0, 0, 0], [0, top, 0], 0.025), None, (0.6, 0.6, 0.6)),)
-    )
+    width, height, top = stock.between(0.7, 1.2), stock.between(0.45, 0.8), stock.between(1.9, 2.5)
+    cloth, turn = stock.cloth(width, height, flag=True), stock.between(-0.7, 0.7)
+    rod = shapes.capsule([0, 0, 0], [0, top, 0], 0.025)
+    pole = Body("pole", (Part(rod, None, (0.6, 0.6, 0.6)),))
     for _ in range(TRIES):
         x, z = _somewhere(stock, plot, top)
         if plot.add(at(pole, x, 0, z), width + 0.05):

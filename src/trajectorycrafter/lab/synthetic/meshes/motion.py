@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from ..shared import Vector
 from .shapes import Soup
 
-Vector = tuple[float, float, float]
 Matrix = Float[np.ndarray, "4 4"]
 
 
@@ -35,7 +35,7 @@ def moved(x: float, y: float, z: float) -> Matrix:
 
 @dataclass(frozen=True)
 class Motion:
-    """Where a body is over time; the defaults stand still. Metres, radians, seconds."""
+    """Where a body is over time; the defaults stand still. Meters, radians, seconds."""
 
     at: Vector = (0.0, 0.0, 0.0)
     """The place at rest, or the middle of the path."""
@@ -60,7 +60,7 @@ class Motion:
     path: tuple[float, float] = (0.0, 0.0)
     """Half axes in x and z of an ellipse walked around `at`, facing ahead; 0 for none."""
     speed: float = 1.0
-    """Metres per second along the path, in the mean."""
+    """Meters per second along the path, in the mean."""
 
     def matrix(self, time: float) -> Matrix:
         """Model to world at `time` seconds."""
@@ -71,9 +71,7 @@ class Motion:
             x, z, turn = self._on_path(time)
             place = place + [x, 0, z]
         place = place + np.array(self.swing) * sine
-        roll = np.eye(4)
-        if self.roll_radius:
-            roll = self._rolled(sine)
+        roll = self._rolled(sine) if self.roll_radius else np.eye(4)
         scale = np.array(self.scale, float)
         if self.bounce:
             share = (angle / (2 * math.pi)) % 1
@@ -97,7 +95,7 @@ class Motion:
         return a * math.cos(angle), b * math.sin(angle), math.atan2(ahead[0], ahead[1])
 
     def _rolled(self, sine: float) -> Matrix:
-        """A ball's turn after rolling, about its own centre, which lies `roll_radius` high."""
+        """A ball's turn after rolling, about its own center, which lies `roll_radius` high."""
         x, _, z = self.swing
         heading = math.atan2(x, z)
         about = turned(1, heading) @ turned(0, math.hypot(x, z) * sine / self.roll_radius)
@@ -185,7 +183,7 @@ class Gait:
 
     height: float
     speed: float
-    """Metres per second along the path."""
+    """Meters per second along the path."""
     phase: float
     arms: float = 0.45
     """Largest swing of the arms, radians."""
@@ -204,7 +202,11 @@ class Gait:
         cycle, out = self.phase / (2 * math.pi) + self.rhythm * time, vertices.copy()
         x, y = vertices[:, 0] / self.height, vertices[:, 1] / self.height
         arm = _ramp(np.abs(x), 0.105, 0.14) * _ramp(y, 0.36, 0.42) * _ramp(y, 0.85, 0.78)
-        hip = self._hip(cycle)
+        # The hip is higher while the leg on the ground is upright, by 0.6 of what a stiff leg would
+        # lift it. Legs never stretch quite, or the angle of the knee would jump.
+        longest, (ahead, _) = 0.985 * (THIGH + SHIN), self._ankle(cycle % 0.5)
+        low = math.sqrt(longest**2 - self.step**2)
+        hip = low + 0.6 * (math.sqrt(longest**2 - ahead**2) - low)
         for side, share in ((1, cycle % 1), (-1, (cycle + 0.5) % 1)):
             own = _ramp(side * x, -0.004, 0.004)
             thigh, knee = _leg(*self._ankle(share), hip)
@@ -225,13 +227,6 @@ class Gait:
             return self.step * (1 - 4 * share), 0.0
         swing = math.pi * (2 * share - 1)
         return -self.step * math.cos(swing), 0.055 * math.sin(swing)
-
-    def _hip(self, cycle: float) -> float:
-        """Height over the ankle on the ground: higher while that leg is upright."""
-        ahead, _ = self._ankle(cycle % 0.5)
-        longest = 0.985 * (THIGH + SHIN)
-        low = math.sqrt(longest**2 - self.step**2)
-        return low + 0.6 * (math.sqrt(longest**2 - ahead**2) - low)
 
 
 def _leg(ahead: float, lift: float, hip: float) -> tuple[float, float]:

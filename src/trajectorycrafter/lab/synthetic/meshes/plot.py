@@ -20,9 +20,9 @@ ARC_DEG = 70.0
 ELEVATION_DEG = (-5.0, 25.0)
 """Elevation of cameras about the pivot, from the source camera's own."""
 SLACK = 0.5
-"""Metres by which cameras leave the arc."""
+"""Meters by which cameras leave the arc."""
 CLEAR = 0.15
-"""Metres that stay free beyond that."""
+"""Meters that stay free beyond that."""
 NEAR_PIVOT = 0.6
 """Share of the distance to the pivot within which things stand."""
 
@@ -70,9 +70,12 @@ class Plot:
         return True
 
     def add(self, body: Body, radius: float) -> bool:
-        """Put the body there if its whole way fits; say whether it did."""
+        """Put the body there if its whole way fits; returns whether it did."""
         track = body.motion.track()
-        circles = np.column_stack([track, np.full(len(track), radius)])
+        return self.put(body, np.column_stack([track, np.full(len(track), radius)]))
+
+    def put(self, body: Body, circles: Float[np.ndarray, "P 3"]) -> bool:
+        """Put the body there if the circles that it takes fit; returns whether they did."""
         if not self.fits(circles):
             return False
         self.taken.append(circles)
@@ -88,15 +91,15 @@ class Plot:
 
 def lay_plot(stock: Stock, place: str) -> Plot:
     """A camera height, a pivot and walls that leave the arc free."""
-    distance = stock.uniform(3.0, 4.6) if place == "room" else stock.uniform(3.2, 6.8)
+    distance = stock.between(3.0, 4.6) if place == "room" else stock.between(3.2, 6.8)
     # The lowest camera stays clear of the floor.
     sunk = distance * math.sin(math.radians(-ELEVATION_DEG[0])) + SLACK + CLEAR
-    eye = stock.uniform(max(1.2, sunk + 0.05), 1.7)
-    drop = stock.uniform(0.0, min(0.35, eye - sunk))
+    eye = stock.between(max(1.2, sunk + 0.05), 1.7)
+    drop = stock.between(0.0, min(0.35, eye - sunk))
     pivot = (0.0, eye - drop, -math.sqrt(distance**2 - drop**2))
     if place == "ground":
         return Plot(eye, pivot, np.array([[-60.0, -60.0], [60.0, 60.0]]))
-    half = distance + SLACK + stock.uniform(1.0, 2.2)
-    back = pivot[2] - distance * stock.uniform(0.75, 1.1)
-    bounds = np.array([[-half, back], [stock.uniform(0, 0.8) + half, stock.uniform(1.4, 2.4)]])
+    half = distance + SLACK + stock.between(1.0, 2.2)
+    back = pivot[2] - distance * stock.between(0.75, 1.1)
+    bounds = np.array([[-half, back], [stock.between(0, 0.8) + half, stock.between(1.4, 2.4)]])
     return Plot(eye, pivot, bounds)

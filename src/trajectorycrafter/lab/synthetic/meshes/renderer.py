@@ -1,7 +1,7 @@
-"""Draw a mesh scene with OpenGL, off screen: colour, and depth at the pixel centres.
+"""Draw a mesh scene with OpenGL, off screen: color, and depth at the pixel centers.
 
-Colour is drawn larger and averaged, depth is drawn apart at the picture's own size, so that each
-depth value is that of one surface at the pixel centre.
+Color is drawn larger and averaged, depth is drawn apart at the picture's own size, so that each
+depth value is that of one surface at the pixel center.
 
 Needs `moderngl` and EGL (a software driver such as Mesa's llvmpipe is enough).
 """
@@ -19,11 +19,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ....geometry.cameras import Cameras, intrinsics, static_cameras
+from ..shared import Color, Vector
 from .motion import Bend, Matrix, Motion
-from .shapes import Image, Part
+from .shapes import Part
 
 NEAR, FAR = 0.05, 400.0
-"""Metres within which things are drawn."""
+"""Meters within which things are drawn."""
 SHADOW_SIZE = 1024
 
 VERTEX = """#version 330
@@ -77,7 +78,7 @@ uniform sampler2D image; in vec2 uv;
 void main() { if (texture(image, uv).a < 0.5) discard; }"""
 METERING = 0.125
 """Exposure at which the brightness is measured, low enough not to clip."""
-GREY = 0.34
+GRAY = 0.34
 """Mean linear brightness that the exposure aims at."""
 
 
@@ -111,13 +112,13 @@ class Light:
     place: Motion
     """A lamp's place, or the direction towards the sun as a place; moves slowly in some scenes."""
     is_lamp: bool
-    color: tuple[float, float, float]
-    above: tuple[float, float, float]
-    below: tuple[float, float, float]
-    middle: tuple[float, float, float]
+    color: Color
+    above: Color
+    below: Color
+    middle: Vector
     """What the shadow map looks at."""
     reach: float
-    """Half width of the sun's shadow map, metres."""
+    """Half width of the sun's shadow map, meters."""
 
     def position(self, time: float) -> Float[np.ndarray, "4"]:
         """Homogeneous: the last number is 1 for a lamp and 0 for the sun."""
@@ -198,22 +199,19 @@ class Renderer:
         buffer = self.gl.buffer(np.ascontiguousarray(part.vertices))
         arrays = {}
         for name, program in self.programs.items():
+            layout = (buffer, "3f 12x 2f", "in_position", "in_uv")
             if name == "color":
                 layout = (buffer, "3f 3f 2f", "in_position", "in_normal", "in_uv")
-            else:
-                layout = (buffer, "3f 12x 2f", "in_position", "in_uv")
             arrays[name] = self.gl.vertex_array(program, [layout])
-        return self._image(part.image), buffer, arrays
-
-    def _image(self, image: Image | None) -> Any:
+        image = part.image
         if image is None:
-            return self.white
+            return self.white, buffer, arrays
         if id(image) not in self.images:
             texture = self.gl.texture(image.shape[1::-1], 4, image.tobytes())
             texture.build_mipmaps()
             texture.filter = (self.gl.LINEAR_MIPMAP_LINEAR, self.gl.LINEAR)
             self.images[id(image)] = texture
-        return self.images[id(image)]
+        return self.images[id(image)], buffer, arrays
 
     def set_time(self, time: float) -> None:
         """Bring bodies, light and shadows to `time`."""
@@ -251,7 +249,7 @@ class Renderer:
                 arrays[name].render()
 
     def target(self, height: int, width: int, components: int) -> Any:
-        """A picture to draw into: 4 components for colour, 1 for depth."""
+        """A picture to draw into: 4 components for color, 1 for depth."""
         size = (width, height)
         texture = self.gl.texture(size, components, dtype="f4" if components == 1 else "f1")
         return self.gl.framebuffer([texture], self.gl.depth_renderbuffer(size))
@@ -266,9 +264,9 @@ class Renderer:
         self.shadow_map.use(1)
         self._set("color", "eye", cameras.centers[frame].numpy())
         self._set("color", "light", self.position)
-        for name in ("color", "above", "below"):
-            uniform = "light_color" if name == "color" else name
-            self._set("color", uniform, getattr(self.light, name))
+        self._set("color", "light_color", self.light.color)
+        self._set("color", "above", self.light.above)
+        self._set("color", "below", self.light.below)
         self.programs["color"]["exposure"].value = self.exposure or METERING
         self.programs["color"]["linear"].value = self.exposure is None
         self._draw("color")
@@ -277,11 +275,11 @@ class Renderer:
         return rgb.permute(2, 0, 1).float() / 255
 
     def depth(self, cameras: Cameras, frame: int, target: Any, bias: float) -> Float[Tensor, "H W"]:
-        """Depth of one camera's pixel centres now; 0 where nothing is.
+        """Depth of one camera's pixel centers now; 0 where nothing is.
 
         Args:
-            bias: finer images of the textures than this size would take, in octaves, so that leaves
-                have the outline that the larger colour picture gives them.
+            bias: octaves by which textures are finer than this size would take, so that leaves have
+                the outline that the larger color picture gives them.
         """
         target.use()
         target.clear(0, 0, 0, 0)
@@ -296,7 +294,7 @@ class Renderer:
         self.exposure = None
         target = self.target(camera.height, camera.width, 4)
         mean = float(self.color(camera, 0, target).mean()) / METERING
-        self.exposure = GREY / max(mean, 1e-3)
+        self.exposure = GRAY / max(mean, 1e-3)
 
 
 def draw(
@@ -307,15 +305,11 @@ def draw(
     times: Float[Tensor, " T"],
     samples: int = 2,
 ) -> tuple[Float[Tensor, "T 3 H W"], Float[Tensor, "T H W"]]:
-    """Colour in [0, 1] and depth (0 where nothing is) of one camera per time.
+    """Color in [0, 1] and depth (0 where nothing is) of one camera per time.
 
     Args:
         to_world: from the axes of the bodies to the world of the cameras.
-        samples: colour samples per pixel and axis.
-
-    Raises:
-        ImportError: without moderngl.
-        RuntimeError: without EGL.
+        samples: color samples per pixel and axis.
     """
     fine = cameras.resized(cameras.height * samples, cameras.width * samples)
     frames, z = [], []

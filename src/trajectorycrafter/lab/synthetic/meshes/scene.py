@@ -1,12 +1,12 @@
 """Dynamic scenes of textured meshes, drawn with OpenGL: pictures with their exact depth.
 
 The world's axes are OpenCV's (y down), its origin is the source camera's base place, and its unit
-is the metre. The sky is a dome 80 m around that place, so every pixel has a finite depth.
+is the meter. The sky is a dome 80 m around that place, so every pixel has a finite depth.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
@@ -15,14 +15,12 @@ from torch import Tensor
 
 from ....geometry.cameras import Cameras
 from ....video.clip import Depth, Video
-from .catalogue import Split
+from ..shared import Place, Split, as_clip, check_times
 from .content import Stock
 from .layout import furnish_room, lay_ground
 from .motion import Matrix
 from .plot import lay_plot
 from .renderer import Body, Light, draw
-
-Place = Literal["room", "ground"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class MeshScene:
     pivot: Float[Tensor, "3"]
     """What cameras look at; 3 to 7 m ahead of the origin, where the source camera stands."""
     eye: float
-    """Height of the origin above the floor, metres."""
+    """Height of the origin above the floor, meters."""
     bodies: tuple[Body, ...]
     light: Light
 
@@ -41,7 +39,7 @@ class MeshScene:
         """The scene of a seed, whatever was made before it.
 
         Cameras on the arc about the vertical axis through the pivot, at the origin's distance, stay
-        in free space: to 70 degrees on both sides, 5 below to 25 above, half a metre off the arc.
+        in free space: to 70 degrees on both sides, 5 below to 25 above, half a meter off the arc.
 
         Args:
             split: whose models, photographs and drawn pictures are used; no two splits share any.
@@ -53,10 +51,11 @@ class MeshScene:
             FileNotFoundError: if something is missing below `assets`.
             ImportError: without trimesh.
         """
+        salt: list[int] = []
         for value, known in ((split, get_args(Split)), (place, get_args(Place))):
             if value not in known:
                 raise ValueError(f"Expected one of {', '.join(known)}; got {value!r}.")
-        salt = [get_args(Split).index(split), get_args(Place).index(place)]
+            salt.append(known.index(value))
         stock = Stock.open(Path(assets), split, np.random.default_rng([seed, *salt]))
         plot = lay_plot(stock, place)
         light = (furnish_room if place == "room" else lay_ground)(stock, plot)
@@ -77,18 +76,15 @@ class MeshScene:
 
         Args:
             times: seconds, one per camera; their step sets the clip's frame rate.
-            samples: colour samples per pixel and axis; depth is that of the pixel centre.
+            samples: color samples per pixel and axis; depth is that of the pixel center.
 
         Raises:
             ValueError: if the counts differ or `samples` is less than 1.
             ImportError: without moderngl.
             RuntimeError: without EGL.
         """
-        if len(times) != len(cameras):
-            raise ValueError(f"Expected one time per camera; got {len(times)} and {len(cameras)}.")
+        check_times(cameras, times)
         if samples < 1:
-            raise ValueError(f"Expected at least one colour sample per pixel; got {samples}.")
-        frames, z = draw(self.bodies, self.light, self.to_world, cameras, times, samples)
-        step = float(times[1] - times[0]) if len(times) > 1 else 0.0
-        fps = 1 / step if step > 0 else 24.0
-        return Video(frames, fps), Depth.of(z[:, None], cameras.K)
+            raise ValueError(f"Expected at least one color sample per pixel; got {samples}.")
+        drawn = draw(self.bodies, self.light, self.to_world, cameras, times, samples)
+        return as_clip(*drawn, cameras, times)

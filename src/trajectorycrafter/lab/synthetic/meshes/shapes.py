@@ -11,12 +11,15 @@ import numpy as np
 from jaxtyping import Float, Float32, Integer, UInt8
 from numpy.typing import ArrayLike
 
+from ..shared import Color
 from .textures import fractal
 
 Soup = Float32[np.ndarray, "N 8"]
 """Position, normal and texture coordinate of every corner, three rows a triangle."""
 Image = UInt8[np.ndarray, "H W 4"]
 """RGBA, bottom row first, sides that are powers of two."""
+SQUARE = np.array([[0, 1, 2], [0, 2, 3]])
+"""Two triangles of four corners."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +28,9 @@ class Part:
 
     vertices: Soup
     image: Image | None
-    """What the texture coordinates look up; None for plain colour."""
-    tint: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    """Factor on the image, or the colour itself; sRGB."""
+    """What the texture coordinates look up; None for plain color."""
+    tint: Color = (1.0, 1.0, 1.0)
+    """Factor on the image, or the color itself; sRGB."""
 
 
 def soup(
@@ -41,6 +44,12 @@ def soup(
     normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-12
     t = np.zeros((len(faces), 3, 2), np.float32) if uv is None else uv[faces].astype(np.float32)
     return np.concatenate([p, np.repeat(normal[:, None], 3, 1), t], axis=2).reshape(-1, 8)
+
+
+def scaled(data: Soup, x: float, y: float, z: float) -> Soup:
+    """The soup itself, made larger along the axes; its normals stay."""
+    data[:, :3] *= np.array([x, y, z], np.float32)
+    return data
 
 
 def smoothed(data: Soup) -> Soup:
@@ -63,8 +72,8 @@ def strips(grid: Integer[np.ndarray, "R C"]) -> Integer[np.ndarray, "F 3"]:
     return np.concatenate(halves)
 
 
-def box(uv_per_metre: float | None = None, size: np.ndarray | None = None) -> Soup:
-    """Unit box standing on y = 0; with `size`, texture coordinates in metres of the scaled box."""
+def box(uv_per_meter: float | None = None, size: np.ndarray | None = None) -> Soup:
+    """Unit box standing on y = 0; with `size`, texture coordinates in meters of the scaled box."""
     out = []
     scale = np.ones(3) if size is None else np.asarray(size, float)
     for axis in range(3):
@@ -75,9 +84,9 @@ def box(uv_per_metre: float | None = None, size: np.ndarray | None = None) -> So
             corners[:, u] = [-0.5, 0.5, 0.5, -0.5]
             corners[:, v] = [-0.5, -0.5, 0.5, 0.5]
             t = corners[:, [u, v]] + 0.5
-            if uv_per_metre is not None:
-                t = t * scale[[u, v]] * uv_per_metre
-            data = soup(corners, np.array([[0, 1, 2], [0, 2, 3]]), t)
+            if uv_per_meter is not None:
+                t = t * scale[[u, v]] * uv_per_meter
+            data = soup(corners, SQUARE, t)
             data[:, 3:6] = np.eye(3)[axis] * np.sign(side)
             out.append(data)
     out = np.concatenate(out)
@@ -143,9 +152,7 @@ def leaf_crown(rng: np.random.Generator, leaves: int) -> Soup:
         place *= rng.uniform(0.2, 0.5) ** 0.6 / np.linalg.norm(place)
         u, v = np.linalg.qr(rng.normal(size=(3, 3)))[0][:2] * rng.uniform(0.12, 0.3)
         corners = place + np.array([-u - v, u - v, u + v, -u + v])
-        data = soup(
-            corners, np.array([[0, 1, 2], [0, 2, 3]]), np.array([[0, 0], [1, 0], [1, 1], [0, 1.0]])
-        )
+        data = soup(corners, SQUARE, np.array([[0, 0], [1, 0], [1, 1], [0, 1.0]]))
         # Normals point outwards from the crown, so that it is lit like one round body.
         data[:, 3:6] = place / np.linalg.norm(place)
         cards.append(data)
@@ -156,12 +163,12 @@ def quad(width: float, height: float, repeat: tuple[float, float] = (1, 1)) -> S
     """Upright picture in the x, y plane, standing on y = 0."""
     corners = np.array([[-0.5, 0, 0], [0.5, 0, 0], [0.5, 1, 0], [-0.5, 1, 0]]) * [width, height, 1]
     uv = np.array([[0, 0], [1, 0], [1, 1], [0, 1.0]]) * repeat
-    return soup(corners, np.array([[0, 1, 2], [0, 2, 3]]), uv)
+    return soup(corners, SQUARE, uv)
 
 
-def ground(half: float, repeat_per_metre: float) -> Soup:
+def ground(half: float, repeat_per_meter: float) -> Soup:
     corners = np.array([[-1, 0, -1], [-1, 0, 1], [1, 0, 1], [1, 0, -1.0]]) * half
-    return soup(corners, np.array([[0, 1, 2], [0, 2, 3]]), corners[:, [0, 2]] * repeat_per_metre)
+    return soup(corners, SQUARE, corners[:, [0, 2]] * repeat_per_meter)
 
 
 def hills(rng: np.random.Generator, inner: float, outer: float, height: float) -> Soup:

@@ -108,7 +108,7 @@ def facade_texture(rng: np.random.Generator) -> Picture:
 
 
 def plaster_texture(rng: np.random.Generator) -> Picture:
-    """A painted wall or a plain cloth: one colour, faintly uneven."""
+    """A painted wall or a plain cloth: one color, faintly uneven."""
     paint = rng.uniform(0.45, 0.9) + rng.normal(0, 0.07, 3)
     grain = fractal(rng, octaves=8, gain=rng.uniform(0.6, 1.1))[:, :, None]
     return _opaque(paint * (1 + rng.uniform(0.1, 0.35) * (grain - 0.5)))
@@ -131,7 +131,7 @@ def planks_texture(rng: np.random.Generator) -> Picture:
 
 
 def tiles_texture(rng: np.random.Generator) -> Picture:
-    """Square tiles in one or two colours with joints."""
+    """Square tiles in one or two colors with joints."""
     a = rng.uniform(0.3, 0.9) + rng.normal(0, 0.08, 3)
     b = a if rng.random() < 0.5 else rng.uniform(0.2, 0.9) + rng.normal(0, 0.08, 3)
     count = int(rng.choice([2, 4, 8]))
@@ -144,7 +144,7 @@ def tiles_texture(rng: np.random.Generator) -> Picture:
 
 
 def pattern_texture(rng: np.random.Generator) -> Picture:
-    """Stripes, checks or dots in strong colours, for cloth and balls."""
+    """Stripes, checks or dots in strong colors, for cloth and balls."""
     colors = rng.uniform(0.05, 0.95, (3, 3))
     y, x = np.mgrid[:256, :256] / 256
     n, kind = int(rng.integers(2, 7)), rng.integers(4)
@@ -156,10 +156,10 @@ def pattern_texture(rng: np.random.Generator) -> Picture:
 
 
 def street_texture(rng: np.random.Generator) -> Picture:
-    """Asphalt: grey with fine grain and faint patches."""
-    grey = rng.uniform(0.28, 0.5) + rng.normal(0, 0.01, 3)
+    """Asphalt: gray with fine grain and faint patches."""
+    gray = rng.uniform(0.28, 0.5) + rng.normal(0, 0.01, 3)
     grain = 0.6 * fractal(rng, octaves=8, gain=1.2) + 0.4 * fractal(rng, octaves=4)
-    return _opaque(grey * (0.65 + 0.7 * grain[:, :, None]))
+    return _opaque(gray * (0.65 + 0.7 * grain[:, :, None]))
 
 
 def sky_texture(rng: np.random.Generator) -> Picture:
