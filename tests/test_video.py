@@ -338,8 +338,8 @@ def test_a_late_start_skips_what_comes_before(
     path = encode(tmp_path / "long.mp4", numbered(200, step=1), prepare=groups)
     decoded = []
 
-    def counting(*given: object) -> Iterator[object]:
-        for picture in original(*given):
+    def counting(path: Path, container: object, stream: object) -> Iterator[object]:
+        for picture in original(path, container, stream):
             decoded.append(picture)
             yield picture
 
@@ -517,7 +517,8 @@ def test_photographs_stand_upright(
     path, image = tmp_path / f"photo{suffix}", Image.fromarray(corners())
     image.getexif()[0x0112] = orientation
     # HEIF and AVIF have properties of their own for it, which are made of the image's EXIF.
-    image.save(path, quality=95, **({} if suffix == ".heic" else {"exif": image.getexif()}))
+    options: dict[str, Any] = {} if suffix == ".heic" else {"exif": image.getexif()}
+    image.save(path, quality=95, **options)
     video = Video.read(path)
     assert quarters(video.frames[0]) == expected
     assert (video.height, video.width) == ((64, 48) if orientation > 4 else (48, 64))
@@ -639,9 +640,8 @@ def test_fields_are_joined_to_frames(tmp_path: Path) -> None:
     def interlaced(stream: av.VideoStream) -> None:
         stream.codec_context.flags |= 0x20000000 | 0x00040000  # interlaced motion and transform
 
-    path = encode(
-        tmp_path / "a.ts", frames, prepare=interlaced, crf="1", **{"x264-params": "tff=1"}
-    )
+    options: dict[str, Any] = {"crf": "1", "x264-params": "tff=1"}
+    path = encode(tmp_path / "a.ts", frames, prepare=interlaced, **options)
     seen = Video.read(path).frames[3, 0]
     assert len(Video.read(path)) == 6
     assert (seen[10:80:2] - seen[11:81:2]).abs().mean() < 0.01

@@ -104,13 +104,16 @@ class TrajectoryCrafterLoad(Node):
             "crop", "How a clip of another shape meets the size.", "crop", "pad", "stretch"
         ),
     }
+    OPTIONAL: ClassVar[Inputs] = {
+        "fps": _socket("FLOAT", "Frames per second, before the stride; default: the clip's own."),
+    }
 
     def run(self, clip: str, size: str, **others: Any) -> tuple[Tensor, float]:
         settings = config.ClipSettings(size=_numbers(size, int, 2), **others)
         path = clip_path(clip)
-        video = Video.read(
-            path, frame_choice(probe(path, settings.fps), config.RedirectSettings(clip=settings))
-        )
+        info = probe(path, settings.fps)
+        choice = frame_choice(info, config.RedirectSettings(clip=settings))
+        video = Video.read(path, choice, info)
         return image_of(video.frames), video.fps
 
 
