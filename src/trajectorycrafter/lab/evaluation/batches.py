@@ -147,10 +147,9 @@ def evaluate_manifest(
     at_once, progress = min(workers, max(1, len(tasks))), Progress(len(tasks), say)
     options = {"engine": engine, "workers": at_once, "setup": setup}
     for task, found in run_all(_score, tasks, describe=lambda task: task.job.name, **options):
-        if isinstance(found, Exception):
-            found = replace(task.entry, error=in_words(found))
-        log.add(found)
-        progress.tell(f"scores of {task.job.name}", None, found.error)
+        ended = found if isinstance(found, Entry) else replace(task.entry, error=in_words(found))
+        log.add(ended)
+        progress.tell(f"scores of {task.job.name}", None, ended.error)
     latest = {entry.key: entry for entry in log.entries}
     about = {"manifest": str(manifest), **depends, "seconds": round(time.monotonic() - began, 1)}
     scored = [latest[entries[job.name].key] for job in jobs]
