@@ -167,6 +167,7 @@ def evaluate_vbench(
     weights: Path | None = None,
     python: Path | None = None,
     prompts: Path | None = None,
+    device: str = "auto",
 ) -> Evaluation:
     """Score every `results/<method>/*.mp4`; one entry a method and video.
 
@@ -201,7 +202,7 @@ def evaluate_vbench(
     @cache
     def load() -> dict[str, Scorer]:
         own: dict[str, Scorer] = {"temporal_flickering": temporal_flickering}
-        place = pick_device("auto")
+        place = pick_device(device)
         return {n: own.get(n) or networks.load_scorer(n, weights, place) for n in here}
 
     entries = _entries(videos, out, by, package, load)
