@@ -72,7 +72,7 @@ class Similarity:
 def umeyama(
     source: Float[Tensor, "N 3"], target: Float[Tensor, "N 3"], with_scale: bool = True
 ) -> tuple[float, Float[Tensor, "3 3"], Float[Tensor, "3"]]:
-    """The scale c, rotation R and shift t that minimise the mean of |target - (c R source + t)|^2.
+    """The scale c, rotation R and shift t that minimize the mean of |target - (c R source + t)|^2.
 
     Umeyama, "Least-squares estimation of transformation parameters between two point patterns",
     TPAMI 13(4), 1991, Eq. 34-43. R is proper, also where a reflection would fit better. Points on a
@@ -130,7 +130,7 @@ def turn_about(
 ) -> Float[Tensor, "3 3"]:
     """The rotation about `axis` (a unit vector) that brings `source` nearest to `target`.
 
-    It maximises the sum of tr(target^T T source), which is A cos + B sin + const in its angle.
+    It maximizes the sum of tr(target^T T source), which is A cos + B sin + const in its angle.
     """
     x, y, z = axis.tolist()
     cross = axis.new_tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]])

@@ -82,9 +82,7 @@ def optical_flow(
 
 
 def warp(
-    values: Float[Tensor, "n c h w"],
-    flow: Float[Tensor, "n 2 _h _w"],
-    outside: float | None = None,
+    values: Float[Tensor, "n c h w"], flow: Float[Tensor, "n 2 _h _w"], outside: float | None = None
 ) -> Float[Tensor, "n c h w"]:
     """`values` looked up (bilinearly) where the flow leads.
 

@@ -147,7 +147,7 @@ def _judged(grays: list[UInt8[np.ndarray, "h w"]], start: int, settings: WindowS
 
 
 def flow_percent(grays: list[UInt8[np.ndarray, "h w"]], most_pairs: int = 12) -> float:
-    """Optical flow between neighbouring frames, percent of the diagonal.
+    """Optical flow between neighboring frames, percent of the diagonal.
 
     The mean over the pairs of the 95th percentile of its lengths in a picture.
     """

@@ -209,7 +209,7 @@ class _Making:
         info: dict[str, Any],
         caption: str = "",
     ) -> Sample:
-        """Of these parts; `caption` is for a clip that neither list nor captioner names."""
+        """`caption` is for a clip that neither list nor captioner names."""
         clip = self.clip
         described = {
             "id": f"{clip.id}#{k}",

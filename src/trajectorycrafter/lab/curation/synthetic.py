@@ -142,8 +142,8 @@ def aligned_to(depth: Depth, exact: Depth) -> Depth:
     thinned = slice(None, None, max(1, int(both.sum()) // 20_000))
     guess, true = (1 / depth.z[both])[thinned], exact.z[both][thinned].double()
     scale, shift = fit_disparity(guess, 1 / true, "ratios")
-    farthest = float(true.max()) * 2
-    z = 1 / (scale / depth.z + shift).clamp(min=1 / farthest)
+    # A disparity near zero must not put a surface at infinity: at most twice the farthest truth.
+    z = 1 / (scale / depth.z + shift).clamp(min=1 / (float(true.max()) * 2))
     return Depth(z, depth.valid, exact.K)
 
 

@@ -17,13 +17,7 @@ from tqdm.auto import tqdm
 from ...config.redirect import RedirectSettings
 from ...depth.from_file import read_depth
 from ...geometry.cameras import DEFAULT_FOV_DEG, focal_from_fov, intrinsics, static_cameras
-from ...job.batch import (
-    BatchResult,
-    How,
-    check_batch_inputs,
-    check_common,
-    redirect_jobs,
-)
+from ...job.batch import BatchResult, How, check_batch_inputs, check_common, redirect_jobs
 from ...job.batch import trajectory_words as words
 from ...job.manifest import Job, read_manifest
 from ...job.pipeline import TrajectoryCrafter
@@ -55,7 +49,7 @@ SCALE_FREE = (
     "trans_pairs_share",
     "rpe_rot_deg",
 )
-"""Camera errors that a finished video can have, whose scene scale nobody knows."""
+"""Camera errors that a finished video can have, whose scene scale is unknown."""
 OWN_COLUMNS = [
     Column("holes", "Holes", "neither", "Share of pixels that the render leaves open.", 3),
     Column("frame_difference", "Frame difference", "neither",
@@ -84,7 +78,7 @@ class ScoreTask:
     made: Path
     metrics: tuple[str, ...]
     media: Path | None
-    """The report's folder, if its players shall show this clip."""
+    """The report's folder, if its players are to show this clip."""
 
 
 def evaluate_manifest(
@@ -122,19 +116,15 @@ def evaluate_manifest(
     """
     began, settings, out = time.monotonic(), settings or RedirectSettings(), Path(out)
     jobs = read_manifest(manifest)
-    check_engine(engine, workers)
-    for name in metrics:
-        if name not in METRICS:
-            raise ValueError(unknown_name(name, "metric", METRICS))
-    if camera_recovery is not None:
-        load_recovery(camera_recovery)
     to_make = [job for job in jobs if job.result is None]
+    check_engine(engine, workers)
+    _check_names(metrics, camera_recovery)
     if to_make:
         check_common(to_make, settings)
     check_batch_inputs(jobs, out / "runs", settings, Path(manifest))
     check_inputs([out], OURS, [Path(manifest)])
-    depends = {"settings": to_json(settings), "metrics": [*metrics]}
-    depends |= {"camera_recovery": camera_recovery}
+    chosen = {"metrics": [*metrics], "camera_recovery": camera_recovery}
+    depends = {"settings": to_json(settings)} | chosen
     earlier = read_record(opened(out) / RECORD)
     again: dict[str, Any] = {"overwrite": overwrite, "resume": resume}
     folder = claim(out, RECORD, depends, ours=OURS, held="an evaluation", **again)
@@ -153,27 +143,33 @@ def evaluate_manifest(
         entry, run = entries[job.name], work / "runs" / job.name
         if job.name not in failed and (entry.key not in done or job.name in made.made):
             place = (run, run / "video.mp4") if job.result is None else (None, job.result)
-            own = job.settings(settings)
-            tasks.append(ScoreTask(job, own, entry, *place, tuple(metrics), shown))
+            whole = job.settings(settings)
+            tasks.append(ScoreTask(job, whole, entry, *place, tuple(metrics), shown))
     setup = partial(load_recovery, camera_recovery) if camera_recovery else None
     options = {"engine": engine, "workers": min(workers, max(1, len(tasks))), "setup": setup}
     results = run_all(_score, tasks, describe=lambda task: task.job.name, **options)
     for task, found in tqdm(results, "Scores", len(tasks), delay=1, leave=False):
-        if isinstance(found, Exception):
-            found = replace(task.entry, error=in_words(found))
-        log.add(found)
+        ended = found if isinstance(found, Entry) else replace(task.entry, error=in_words(found))
+        log.add(ended)
         with tqdm.external_write_mode():
-            outcome = "done" if found.error is None else f"failed: {found.error}"
+            outcome = "done" if ended.error is None else f"failed: {ended.error}"
             say(f"scores of {task.job.name}: {outcome}")
     latest = {entry.key: entry for entry in log.entries}
-    about: dict[str, Any] = {"manifest": str(manifest), **depends}
-    about["seconds"] = round(time.monotonic() - began, 1)
+    about = {"manifest": str(manifest), **depends, "seconds": round(time.monotonic() - began, 1)}
     scored = [latest[entries[job.name].key] for job in jobs]
     known = manifest_columns(metrics, camera_recovery is not None)
     evaluation = Evaluation("manifest", known, scored, about=about)
     write_report(evaluation, work)
     folder.finish()
     return evaluation
+
+
+def _check_names(metrics: Sequence[str], camera_recovery: str | None) -> None:
+    for name in metrics:
+        if name not in METRICS:
+            raise ValueError(unknown_name(name, "metric", METRICS))
+    if camera_recovery is not None:
+        load_recovery(camera_recovery)
 
 
 def manifest_columns(metrics: Iterable[str], cameras: bool) -> list[Column]:

@@ -65,7 +65,6 @@ class StructureFromMotion:
 
     mappers: tuple[Literal["incremental", "global"], ...] = ("incremental", "incremental", "global")
     """Each is run once, and the reconstruction that fits best is taken."""
-    seed: int = 0
 
     def __call__(self, video: Video, K: Float[Tensor, "T 3 3"] | None) -> Recovered:
         """The frames that could be placed; none, if the video shows no camera motion.
@@ -78,7 +77,7 @@ class StructureFromMotion:
         # Moving things and what a model invented are off by little
         # (docs/reference/camera_accuracy.md).
         error = max(1.0, video.width / 480)
-        search = Colmap(mappers=self.mappers, seed=self.seed, largest_error=error)
+        search = Colmap(mappers=self.mappers, largest_error=error)
         placed, frames = search.place(video, K)
         lens = intrinsics(video.width, video.height, video.width, len(video)) if K is None else K
         cameras = static_cameras(lens.cpu().clone(), video.height, video.width)
@@ -105,10 +104,7 @@ def load_recovery(name: str = "colmap") -> CameraRecovery:
 
 
 def camera_errors(
-    recovered: Recovered,
-    asked: Cameras,
-    names: Collection[str] | None = None,
-    still: float = STILL,
+    recovered: Recovered, asked: Cameras, names: Collection[str] | None = None, still: float = STILL
 ) -> dict[str, float]:
     """Errors of the recovered cameras, by the names of `CAMERA_COLUMNS`.
 

@@ -110,7 +110,7 @@ def load_method(name: str) -> Method:
     """The method of that name: one of `METHODS`, else a model for `TrajectoryCrafter`.
 
     Raises:
-        ValueError: a name nobody knows.
+        ValueError: an unknown name.
         FileNotFoundError: a model's folder or weights that are not there.
     """
     if name in METHODS:

@@ -64,7 +64,7 @@ class Change:
     digit."""
     losses: int
     verdict: Verdict | None
-    """Of b; None where neither side of the column is better."""
+    """What b is; None where neither side of the column is better."""
     largest: list[Pair]
     """The pairs that changed most, most first; none that changed by less than a printed digit."""
 

@@ -40,7 +40,7 @@ class Backbone:
     file: str
     """Name of the published weights; the end of the name is the start of their SHA-256."""
     channels: tuple[int, ...]
-    """Of the five features."""
+    """How many each of the five features has."""
     features: Callable[[], nn.Sequential]
     """The layers, numbered as in the published weights."""
     taps: tuple[int, ...]
@@ -121,11 +121,7 @@ class Lpips(nn.Module):
 
 @torch.no_grad()
 def lpips_distance(
-    network: Lpips,
-    made: Frames,
-    true: Frames,
-    mask: Mask | None = None,
-    masked: Masked = "plain",
+    network: Lpips, made: Frames, true: Frames, mask: Mask | None = None, masked: Masked = "plain"
 ) -> Float[Tensor, " T"]:
     """LPIPS of each frame: the sum over layers of the mean over positions; nan without a pixel.
 

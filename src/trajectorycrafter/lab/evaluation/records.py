@@ -97,7 +97,7 @@ class Mean:
     clips: int
 
 
-def summarize(evaluation: Evaluation, by: Iterable[str] | None = None, seed: int = 0) -> list[Mean]:
+def summarize(evaluation: Evaluation, by: Iterable[str] | None = None) -> list[Mean]:
     """Means over clips with 95 % percentile bootstrap intervals.
 
     Args:
@@ -116,16 +116,15 @@ def summarize(evaluation: Evaluation, by: Iterable[str] | None = None, seed: int
     means = []
     for (row, group, column), clips in cells.items():
         values = np.array([np.mean(v) for v in clips.values()])
-        low, high = interval(values, seed)
+        low, high = interval(values)
         means.append(Mean(row, dict(group), column, float(values.mean()), low, high, len(values)))
     return means
 
 
-def interval(values: np.ndarray, seed: int = 0, level: float = 0.95) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean of `values`."""
-    draws = np.random.default_rng(seed).integers(0, len(values), (DRAWS, len(values)))
-    means = values[draws].mean(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of the mean of `values`."""
+    draws = np.random.default_rng(0).integers(0, len(values), (DRAWS, len(values)))
+    low, high = np.quantile(values[draws].mean(axis=1), [(1 - 0.95) / 2, (1 + 0.95) / 2])
     return float(low), float(high)
 
 
