@@ -211,7 +211,7 @@ def run_until(folder: Path, lines: int, workers: int) -> None:
             curate(SCENES, {str(folder)!r}, workers={workers})
         """)
     )
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen([sys.executable, script], env=environment)
     log = folder / WORK / "clips.jsonl"
     deadline = time.monotonic() + 60
@@ -253,7 +253,7 @@ def test_lost_lines_and_torn_shards_are_made_good(tmp_path: Path, unbroken: Path
 def test_workers_do_not_change_the_samples(
     tmp_path: Path, unbroken: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     # Ray's actors are slow to start, and one of them says as much as two.
     workers = 2 if engine == "local" else 1
     curate(SCENES, tmp_path, engine=engine, workers=workers, say=quiet)

@@ -161,7 +161,7 @@ def test_workers_end_with_their_parent(tmp_path: Path, stop: signal.Signals) -> 
     )
     begun = tmp_path / "begun"
     begun.mkdir()
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "BEGUN": str(begun)}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "BEGUN": str(begun)}
     parent = subprocess.Popen(
         [sys.executable, script],
         env=environment,
@@ -196,7 +196,7 @@ def test_shares_are_fair() -> None:
 
 
 def test_ray_does_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     ray = importlib.import_module("ray")
     items = [1, "raise", "exit", 2, 3, "threads"]
     results = dict(run_all(work, items, engine="ray", workers=1, describe=lambda i: f"item {i}"))
