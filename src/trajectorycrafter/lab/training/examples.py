@@ -134,7 +134,7 @@ class Encoder:
         )
 
     def sigma(self, generator: torch.Generator) -> float:
-        """Of the noise on the condition: log-normal, 0 without noise."""
+        """How strong the noise on a condition is: log-normal, 0 without noise."""
         if not self.noisy:
             return 0.0
         drawn = torch.randn((), generator=generator)
