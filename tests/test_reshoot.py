@@ -2,7 +2,9 @@
 
 import json
 import re
+import wave
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from trajectorycrafter.rendering.shot import Shot
 from trajectorycrafter.runtime.stages import Stages
 from trajectorycrafter.video.clip import Depth, Video
 from trajectorycrafter.video.reading import DEMO_CLIP, clip_path, probe
+from trajectorycrafter.video.sound import Sound
 
 
 def arguments(clip: Clip, out: Path, *more: str, camera: str | None = "orbit-right") -> list[str]:
@@ -103,6 +106,25 @@ def test_a_run_repeats_from_the_trajectory_it_wrote(clip: Clip, tmp_path: Path) 
 @pytest.mark.parametrize("name", ["dolly-in", "bullet", "dolly-zoom", "static", "spiral"])
 def test_presets_run(clip: Clip, tmp_path: Path, name: str) -> None:
     assert cli.run(arguments(clip, tmp_path / "out", camera=name)) == 0
+
+
+def test_sound_follows_where_time_runs_as_in_the_clip(
+    clip: Clip, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tone = tmp_path / "tone.wav"
+    with wave.open(str(tone), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes((8000 * np.sin(np.arange(32_000))).astype("<i2").tobytes())
+    talk = clip.video.write(tmp_path / "talk.mp4", sound=Sound(tone, 0))
+    for camera, heard in (("orbit-right", True), ("bullet", False)):
+        out = tmp_path / camera
+        command = arguments(replace(clip, path=talk), out, "--stride", "2", camera=camera)
+        assert cli.run(["render", *command[1:]]) == 0
+        assert probe(out / "render.mp4").has_audio == heard
+        assert not probe(out / "mask.mp4").has_audio
+        assert ("the sound is left out" in capsys.readouterr().out) != heard
 
 
 def test_parity_mode_works_at_the_released_sizes(clip: Clip, tmp_path: Path) -> None:

@@ -116,6 +116,12 @@ def test_loss_is_the_formula(prediction: str, hole_weight: float) -> None:
     torch.testing.assert_close(loss, expected.float(), rtol=1e-4, atol=1e-5)
 
 
+def test_samples_with_and_without_references_are_refused_together() -> None:
+    examples = [example(0), replace(example(1), reference=None)]
+    with pytest.raises(ValueError, match="one size and length in a batch"):
+        draw_batch(examples, EMPTY, PLAIN, 0.7, seeded("test"))
+
+
 @pytest.mark.parametrize("prediction", ["v", "x0"])
 def test_what_the_loss_asks_for_means_the_clean_latents(prediction: str) -> None:
     drawn, schedule = batch(), diffusers_schedule()

@@ -21,12 +21,12 @@ from trajectorycrafter.video import decoding, writing
 from trajectorycrafter.video.clip import Video
 from trajectorycrafter.video.reading import (
     DEMO_CLIP,
-    IMAGE_FPS,
     FrameChoice,
     probe,
     read_video,
 )
 from trajectorycrafter.video.sound import Sound
+from trajectorycrafter.video.timeline import IMAGE_FPS, Timeline
 from trajectorycrafter.video.writing import write_video
 
 ROOT = Path(__file__).parents[1]
@@ -234,6 +234,26 @@ def test_a_variable_rate_is_made_constant(tmp_path: Path) -> None:
         assert torch.equal(part.frames, video.frames[6:14:2]) and part.fps == 12.5
         slow = Video.read(path, FrameChoice(fps=5))
         assert slow.fps == 5 and indices(slow) == [0, 1, 3, 5]
+
+
+def test_a_clock_that_jumps_is_played_evenly(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.mkv", numbered(4), times=[0, 100, 200, 90_000_000])
+    info = probe(path)
+    assert info.frames == 4 and "times jump" in info.notes[0]
+    assert indices(Video.read(path)) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("fps", [0.0, -5.0, 1e9, float("nan"), float("inf")])
+def test_rates_that_cannot_be_meant(clip: Path, fps: float) -> None:
+    with pytest.raises(ValueError, match="fps is a number above 0"):
+        probe(clip, fps)
+    with pytest.raises(ValueError, match="fps is a number above 0"):
+        FrameChoice(fps=fps)
+
+
+def test_bursts_of_milliseconds_are_no_frame_rate() -> None:
+    line = Timeline([0, 1, 2, 3, 1000, 1001, 1002, 1003], 1e-3, 8, [])
+    assert line.varies and line.even_fps == 120 and len(line.retimed(120)) == 120
 
 
 def test_a_constant_rate_is_resampled_on_demand(clip: Path) -> None:
@@ -549,6 +569,22 @@ def test_a_broken_profile_is_said_and_left_out(
     Image.new("RGB", (32, 32), (200, 60, 20)).save(tmp_path / "a.png", icc_profile=b"nonsense")
     assert (Video.read(tmp_path / "a.png").frames[0, :, 5, 5] * 255).tolist() == [200, 60, 20]
     assert "color profile cannot be used" in caplog.text
+
+
+def test_profiles_leave_deep_gray_and_moving_pictures_whole(tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    deep = Image.fromarray(np.full((32, 32), 32768, np.uint16))
+    deep.save(tmp_path / "deep.png", icc_profile=profile)
+    assert Video.read(tmp_path / "deep.png").frames.mean().item() == pytest.approx(0.5, abs=0.01)
+    first, *others = (Image.fromarray(frame) for frame in numbered(4))
+    first.save(
+        tmp_path / "moving.png",
+        save_all=True,
+        append_images=others,
+        duration=100,
+        icc_profile=profile,
+    )
+    assert indices(Video.read(tmp_path / "moving.png")) == [0, 1, 2, 3]
 
 
 def hlg(light: np.ndarray) -> np.ndarray:

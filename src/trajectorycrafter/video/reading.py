@@ -22,7 +22,6 @@ import psutil
 
 from .colors import SCALING, Pixels, is_deep, matrix_of, standard
 from .decoding import (
-    IMAGE_FPS,
     IMAGE_SUFFIXES,
     DamagedError,
     Picture,
@@ -36,6 +35,7 @@ from .decoding import (
     remarks,
     timeline,
 )
+from .timeline import IMAGE_FPS
 
 if TYPE_CHECKING:
     from .clip import Video
@@ -83,8 +83,7 @@ class FrameChoice:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} is at least 1, or None; got {value}.")
-        if self.fps is not None and not (math.isfinite(self.fps) and self.fps > 0):
-            raise ValueError(f"fps is a number above 0, or None; got {self.fps}.")
+        check_fps(self.fps)
         if self.fit not in ("crop", "pad", "stretch"):
             raise ValueError(f"fit is crop, pad or stretch; got {self.fit!r}.")
         if self.size is None:
@@ -150,6 +149,12 @@ class VideoInfo:
         return self.frames / self.fps
 
 
+def check_fps(fps: float | None) -> None:
+    """Raises ValueError unless frames per second are above 0 and at most 1000, or None."""
+    if fps is not None and not 0 < fps <= 1000:
+        raise ValueError(f"fps is a number above 0, at most 1000, or None; got {fps}.")
+
+
 def clip_path(clip: str | Path, folder: Path = Path()) -> Path:
     """Where a clip lies: the word `demo` is the shipped one, all else a path.
 
@@ -176,9 +181,10 @@ def probe(path: str | Path, fps: float | None = None) -> VideoInfo:
 
     Raises:
         FileNotFoundError: there is nothing at `path`.
-        ValueError: it is not a clip, an image or a folder of images.
+        ValueError: it is not a clip, an image or a folder of images, or fps is out of range.
     """
     path = Path(path)
+    check_fps(fps)
     if not path.exists():
         raise FileNotFoundError(_nothing_at(path))
     if path.is_dir():
@@ -200,6 +206,10 @@ def probe(path: str | Path, fps: float | None = None) -> VideoInfo:
     if line.count == 1:
         return VideoInfo(1, fps or IMAGE_FPS, height, width, codec, sound, tuple(notes))
     rate, shown = fps or line.fps, None
+    if line.jumps:
+        rate = fps or (float(line.rates[0]) if line.rates else IMAGE_FPS)
+        notes.append(f"the clip's times jump; its frames are played evenly, {rate:.4g} per second")
+        return VideoInfo(line.count, rate, height, width, codec, sound, tuple(notes))
     if line.varies and fps is None:
         rate = line.even_fps
         notes.append(
@@ -233,7 +243,7 @@ def read_video(path: str | Path, choice: FrameChoice, info: VideoInfo | None = N
     as the chosen frames lie before the damage. Images play at 24 frames per second.
 
     Args:
-        info: what `probe` has said of the clip, which is then not asked again.
+        info: what `probe` has said of the clip at `choice.fps`, which is then not asked again.
 
     Raises:
         FileNotFoundError: there is nothing at `path`.

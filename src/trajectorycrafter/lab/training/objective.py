@@ -82,8 +82,9 @@ def draw_batch(
     }
     if len(shapes) != 1:
         raise ValueError(
-            f"Expected samples of one size and length in a batch, got latents {sorted(shapes)}; "
-            "use a batch of 1 (--batch 1 --accumulation N), or folders of one size."
+            "Expected samples of one size and length in a batch, got latents "
+            f"{sorted(shapes, key=str)}; use a batch of 1 (--batch 1 --accumulation N), or folders "
+            "of one size."
         )
     drawn = [_draw(e, empty_text, settings, scaling, generator) for e in examples]
     return Batch(**{name: torch.stack([d[name] for d in drawn]) for name in drawn[0]})
