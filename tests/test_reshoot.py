@@ -120,7 +120,7 @@ def test_sound_follows_where_time_runs_as_in_the_clip(
     talk = clip.video.write(tmp_path / "talk.mp4", sound=Sound(tone, 0))
     for camera, heard in (("orbit-right", True), ("bullet", False)):
         out = tmp_path / camera
-        command = arguments(replace(clip, path=talk), out, "--stride", "2", camera=camera)
+        command = arguments(replace(clip, path=talk), out, camera=camera)
         assert cli.run(["render", *command[1:]]) == 0
         assert probe(out / "render.mp4").has_audio == heard
         assert not probe(out / "mask.mp4").has_audio
